@@ -1,0 +1,105 @@
+//! The only file that reads time or chance.
+//!
+//! Everything else is given a [`Clock`], so that a test can run a day in a second on tokio's paused
+//! clock and two pipelines in one process can live in two different times.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use tokio::time::Instant;
+
+/// A moment of civil time, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixNanos(pub i64);
+
+impl UnixNanos {
+    /// Microseconds since the Unix epoch, rounded down: the resolution of the Parquet contract.
+    pub fn micros(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Seconds since the Unix epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000_000)
+    }
+
+    /// The moment `duration` before this one; saturates.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// The moment `duration` after this one; saturates.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Where time is read. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    simulated: Option<Simulated>,
+}
+
+/// Civil time that follows tokio's clock, from a chosen start.
+#[derive(Debug, Clone, Copy)]
+struct Simulated {
+    start: UnixNanos,
+    base: Instant,
+}
+
+impl Clock {
+    /// The machine's clocks: monotonic for pace, civil for what is written down.
+    pub fn system() -> Self {
+        Self { simulated: None }
+    }
+
+    /// Civil time that begins at `start` and follows tokio's (pausable) clock.
+    pub fn simulated(start: UnixNanos) -> Self {
+        let base = Instant::now();
+        Self { simulated: Some(Simulated { start, base }) }
+    }
+
+    /// Monotonic time: for pace, deadlines and lengths.
+    pub fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Civil time: for what is written down. It may step in either direction.
+    pub fn wall(&self) -> UnixNanos {
+        if let Some(simulated) = self.simulated {
+            return simulated.start.plus(Instant::now().duration_since(simulated.base));
+        }
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => UnixNanos(nanos(since)),
+            Err(before) => UnixNanos(-nanos(before.duration())),
+        }
+    }
+}
+
+/// A new run identity: a UUIDv7 (RFC 9562 section 5.7), so that identities sort by their start.
+pub fn new_run_id() -> String {
+    uuid::Uuid::now_v7().hyphenated().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn simulated_civil_time_follows_the_paused_clock() {
+        let clock = Clock::simulated(UnixNanos(1_000));
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(clock.wall(), UnixNanos(1_000 + 86_400_000_000_000));
+    }
+
+    #[test]
+    fn moments_before_the_epoch_round_down() {
+        assert_eq!(UnixNanos(-1).micros(), -1);
+        assert_eq!(UnixNanos(-1).seconds(), -1);
+    }
+}

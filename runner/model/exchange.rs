@@ -1,0 +1,143 @@
+//! What happened on the wire in one attempt. Absent means "did not happen" or "not known"; it is
+//! never zero. Facts survive failure: what was reached before it stays.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::HeaderMap;
+use hyper::body::Bytes;
+
+use super::Failure;
+
+/// What happened on the wire in one attempt.
+#[derive(Debug, Clone, Default)]
+pub struct Exchange {
+    /// Why there is no whole response; none when there is one.
+    pub failure: Option<Failure>,
+    /// The head of the last response that arrived.
+    pub head: Option<Head>,
+    /// The bytes of the body that were kept, after content decoding; at most the body limit.
+    pub body: Bytes,
+    /// Whether the body went on beyond the body limit.
+    pub body_truncated: Option<bool>,
+    /// Bytes of the last response's head on the wire, where they could be counted.
+    pub header_bytes: Option<u64>,
+    /// Bytes of the last response's body as they arrived, before content decoding.
+    pub body_bytes: Option<u64>,
+    /// Bytes of the body after content decoding that were read (kept or counted).
+    pub decoded_bytes: Option<u64>,
+    /// Time spent, by phase, summed over all hops.
+    pub phases: Phases,
+    /// The method of the last request.
+    pub method: Option<http::Method>,
+    /// The URL of the last request, without user information.
+    pub final_url: Option<String>,
+    /// Redirects followed.
+    pub redirects: Option<u32>,
+    /// Every request of the attempt in order, the last included; empty when there was one only.
+    pub hops: Vec<Hop>,
+    /// The address that was connected to last (or tried last).
+    pub remote_addr: Option<SocketAddr>,
+    /// Addresses that the resolver gave for the last host; none for an address in the URL.
+    pub dns_answers: Option<u32>,
+    /// Whether the last request went over a connection that was open already.
+    pub connection_reused: Option<bool>,
+    /// What the last TLS handshake showed, also when it failed.
+    pub tls: Option<TlsFacts>,
+}
+
+/// The head of a response.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The status code (RFC 9110 section 15).
+    pub status: u16,
+    /// The protocol version.
+    pub version: HttpVersion,
+    /// The headers, as bytes; names in lower case.
+    pub headers: HeaderMap,
+}
+
+/// The protocol version of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl HttpVersion {
+    /// The stable name: `1.0`, `1.1`, `2`, `3`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+            Self::Http3 => "3",
+        }
+    }
+}
+
+/// Time spent by phase. In other vocabularies (`blackbox_exporter`): dns = resolve, `first_byte` =
+/// processing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Resolving the name.
+    pub dns: Option<Duration>,
+    /// Making the TCP connection.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From sending the request to the response's head.
+    pub first_byte: Option<Duration>,
+    /// From the head to the end of the body.
+    pub transfer: Option<Duration>,
+    /// The whole attempt on the wire, from its begin to the end or the failure.
+    pub total: Option<Duration>,
+}
+
+/// One request of a redirect chain.
+#[derive(Debug, Clone)]
+pub struct Hop {
+    /// The URL, without user information.
+    pub url: String,
+    /// The status code of its answer.
+    pub status: Option<u16>,
+    /// Time spent in this hop.
+    pub phases: Phases,
+}
+
+/// What a TLS handshake showed.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFacts {
+    /// `1.2` or `1.3`.
+    pub version: Option<&'static str>,
+    /// The cipher suite's IANA name.
+    pub cipher: Option<String>,
+    /// The protocol agreed by ALPN.
+    pub alpn: Option<String>,
+    /// Whether the certificate was verified; false where verification failed or was off.
+    pub verified: Option<bool>,
+    /// Why verification failed.
+    pub verify_error: Option<String>,
+    /// Whether an OCSP response was stapled.
+    pub ocsp_stapled: Option<bool>,
+    /// SHA-256 of the leaf certificate (DER), hex.
+    pub cert_sha256: Option<String>,
+    /// Subject of the leaf (RFC 4514 text).
+    pub cert_subject: Option<String>,
+    /// Issuer of the leaf (RFC 4514 text).
+    pub cert_issuer: Option<String>,
+    /// Names the leaf is for, at most 32, separated by commas, with `(+N more)` at the end.
+    pub cert_names: Option<String>,
+    /// Begin of the leaf's validity, seconds since the Unix epoch.
+    pub cert_not_before: Option<i64>,
+    /// End of the leaf's validity, seconds since the Unix epoch.
+    pub cert_not_after: Option<i64>,
+    /// The earliest end of validity in the chain that was presented, seconds since the Unix epoch.
+    pub cert_chain_not_after: Option<i64>,
+}

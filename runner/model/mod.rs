@@ -1,0 +1,17 @@
+//! Plain values that pass between the stages: what is probed, what happened, what was judged.
+//!
+//! Nothing here does I/O, reads a clock, or knows a stage.
+
+mod exchange;
+mod failure;
+mod outcome;
+mod result;
+mod target;
+mod verdict;
+
+pub use exchange::{Exchange, Head, Hop, HttpVersion, Phases, TlsFacts};
+pub use failure::{ErrorGroup, ErrorKind, Failure};
+pub use outcome::Outcome;
+pub use result::{ProbeResult, judge};
+pub use target::{Labels, Target};
+pub use verdict::{CheckStatus, Severity, Verdict};
