@@ -5,3 +5,16 @@
 
 pub mod clock;
 pub mod model;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod source;
+pub mod schedule;
+pub mod fetch;
+pub mod check;
+pub mod sink;
+
+pub mod pipeline;
+
+pub mod cli;

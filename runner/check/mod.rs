@@ -1,0 +1,1 @@
+//! Stage 4: one exchange becomes verdicts, in a sandbox.

@@ -1,0 +1,1 @@
+//! The commands: one file each; only output.rs prints.

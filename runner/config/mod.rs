@@ -1,0 +1,1 @@
+//! A toolkit for reading TOML files with positions: it knows no stage.

@@ -1,0 +1,1 @@
+//! Stage 3: one target becomes one exchange.

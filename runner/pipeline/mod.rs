@@ -1,0 +1,1 @@
+//! One pipeline: its file, what is built from it, and the data path.

@@ -1,0 +1,1 @@
+//! Stage 2: when each target is due. Pure: time goes in, due targets come out.
