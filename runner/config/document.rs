@@ -104,6 +104,26 @@ impl Document {
         self.place_of(span, None, false)
     }
 
+    /// The span of the value that begins at a line and column (both from 1, in characters).
+    pub fn span_at(&self, line: usize, column: usize) -> Range<usize> {
+        let begin = match line {
+            0 | 1 => 0,
+            _ => self.text.match_indices('\n').nth(line - 2).map_or(self.text.len(), |(at, _)| at + 1),
+        };
+        let offset: usize =
+            self.text[begin..].chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+        let start = begin + offset;
+        start..self.masked.string_end(start).unwrap_or(start)
+    }
+
+    /// The line and column (both from 1, in characters) at which a span begins.
+    pub fn line_and_column(&self, span: &Range<usize>) -> (usize, usize) {
+        let start = self.clamp(span).start;
+        let begin = self.text[..start].rfind('\n').map_or(0, |n| n + 1);
+        let line = self.text[..begin].bytes().filter(|b| *b == b'\n').count() + 1;
+        (line, self.text[begin..start].chars().count() + 1)
+    }
+
     fn syntax_place(&self, span: Range<usize>) -> Place {
         let shown = is_harmless(&self.text[self.clamp(&span)]).then(|| span.clone());
         self.place_of(span, shown, true)
@@ -114,8 +134,7 @@ impl Document {
         let begin = self.text[..span.start].rfind('\n').map_or(0, |n| n + 1);
         let end = self.text[begin..].find('\n').map_or(self.text.len(), |n| begin + n);
         let end = if self.text[begin..end].ends_with('\r') { end - 1 } else { end };
-        let line = self.text[..begin].bytes().filter(|b| *b == b'\n').count() + 1;
-        let column = self.text[begin..span.start.clamp(begin, end.max(begin))].chars().count() + 1;
+        let (line, column) = self.line_and_column(&(span.start..span.start));
         let (text, caret) = self.masked.show(&self.text, begin..end, &span, revealed.as_ref(), keys_only);
         Place::new(Arc::clone(&self.path), line, column, Some(Snippet { text, caret }))
     }

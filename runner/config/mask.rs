@@ -42,6 +42,12 @@ impl Masked {
         found
     }
 
+    /// The end, its quote included, of the string that begins at `start` with its quote.
+    pub(super) fn string_end(&self, start: usize) -> Option<usize> {
+        let marks = [1, 3].into_iter().find(|marks| self.strings.iter().any(|s| s.start == start + marks))?;
+        self.strings.iter().find(|s| s.start == start + marks).map(|s| s.end + marks)
+    }
+
     /// The line `line` (a byte range of `text`) as it may be shown, and where `span` lies in it, in
     /// characters. Strings that `revealed` touches are shown as they are. With `keys_only`, all that
     /// follows the first `=` is hidden as well, for lines that did not parse.

@@ -84,8 +84,9 @@ pub trait FromValue: Sized {
     }
 }
 
-/// A value that remembers where it stands; no span for a default.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value that remembers where it stands; no span for a default. Its debug print is the value's, so
+/// that what a file says can be told from where it says it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
@@ -97,6 +98,12 @@ impl<T> Located<T> {
     /// The place of the value, or of the whole file for a default.
     pub fn place(&self, document: &Document) -> Place {
         self.span.as_ref().map_or_else(|| Place::file(document.path()), |span| document.place(span.clone()))
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Located<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
     }
 }
 
