@@ -1,1 +1,3 @@
 //! The commands: one file each; only output.rs prints.
+
+pub mod demo;
