@@ -1,0 +1,1 @@
+//! Checks on the real binary: what the bundled ones say, and that a hostile one harms nobody.
