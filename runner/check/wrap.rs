@@ -5,7 +5,7 @@
 //! bytes out: the bundled components are compared bit for bit.
 
 use thiserror::Error;
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, metadata};
 
 /// What every WebAssembly file begins with.
 const MAGIC: &[u8] = b"\0asm";
@@ -26,9 +26,14 @@ pub enum WrapError {
     /// The bytes are WebAssembly of a version that nobody writes.
     #[error("not a core module: its version is {0:?}")]
     UnknownVersion([u8; 4]),
-    /// The module's own description of its types cannot be read.
-    #[error("the module cannot be read as one built from the check contract: {0}")]
+    /// The bytes are damaged, or the description of the module's types is.
+    #[error("the module cannot be read: {0}")]
     Module(String),
+    /// The module carries no description of its types: the encoder would make an empty component.
+    #[error(
+        "the module was built without the bindings of the check contract: there are no component types in it"
+    )]
+    WithoutContract,
     /// The module and its types do not fit, or it imports what no component can give it.
     #[error("the module does not make a component: {0}")]
     Encode(String),
@@ -47,35 +52,80 @@ pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, WrapError> {
         return Err(WrapError::UnknownVersion(*header));
     }
     // The chain of causes is one line of text: nobody matches on it, people read it.
-    let encoder = ComponentEncoder::default()
-        .validate(true)
-        .module(core)
-        .map_err(|error| WrapError::Module(format!("{error:#}")))?;
-    encoder.reject_legacy_names(false).encode().map_err(|error| WrapError::Encode(format!("{error:#}")))
+    let unreadable = |error| WrapError::Module(format!("{error:#}"));
+    let (described, _) = metadata::decode(core).map_err(unreadable)?;
+    if described.is_none() {
+        return Err(WrapError::WithoutContract);
+    }
+    let mut encoder = ComponentEncoder::default().validate(true).module(core).map_err(unreadable)?;
+    encoder.encode().map_err(|error| WrapError::Encode(format!("{error:#}")))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+    use std::path::Path;
+
+    use wit_component::{StringEncoding, embed_component_metadata};
+    use wit_parser::Resolve;
+
     use super::*;
+
+    /// A core module with these fields and the contract's types.
+    fn contract_module(fields: &str) -> Vec<u8> {
+        let mut core = wat::parse_str(format!("(module {fields})")).unwrap();
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit")).unwrap();
+        let world = resolve.select_world(&[package], Some("check")).unwrap();
+        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
+        core
+    }
+
+    /// Everything a check must have; no function does anything.
+    const WHOLE: &str = r#"
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "probity:check/manifest@0.1.0#describe") (result i32) unreachable)
+        (func (export "probity:check/checker@0.1.0#configure") (param i32 i32) (result i32) unreachable)
+        (func (export "probity:check/checker@0.1.0#run") (param i32) (result i32) unreachable)"#;
+
+    #[test]
+    fn a_module_of_the_contract_becomes_a_component_and_always_the_same() {
+        let core = contract_module(WHOLE);
+        let component = component_from_core(&core).unwrap();
+        assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0");
+        assert_eq!(component, component_from_core(&core).unwrap());
+        assert!(matches!(component_from_core(&component), Err(WrapError::AlreadyComponent)));
+    }
+
+    #[test]
+    fn a_module_that_lacks_a_function_or_imports_another_is_refused_by_its_name() {
+        let without_run = WHOLE.replace("checker@0.1.0#run", "checker@0.1.0#walk");
+        let clock = format!(r#"(import "env" "now" (func (result i64))) {WHOLE}"#);
+        for (fields, name) in [(without_run.as_str(), "run"), (clock.as_str(), "env")] {
+            let error = component_from_core(&contract_module(fields)).unwrap_err();
+            assert!(matches!(error, WrapError::Encode(_)), "{error}");
+            assert!(error.to_string().contains(name) && !error.to_string().contains('\n'), "{error}");
+        }
+    }
 
     #[test]
     fn what_is_no_core_module_is_refused() {
-        assert!(matches!(component_from_core(b""), Err(WrapError::NotWasm)));
-        assert!(matches!(component_from_core(b"#!/bin/sh\n"), Err(WrapError::NotWasm)));
-        assert!(matches!(component_from_core(b"\0asm\x01"), Err(WrapError::NotWasm)));
+        for bytes in [&b""[..], b"#!/bin/sh\n", b"\0asm\x01"] {
+            assert!(matches!(component_from_core(bytes), Err(WrapError::NotWasm)), "{bytes:?}");
+        }
         assert!(matches!(component_from_core(b"\0asm\x0d\0\x01\0"), Err(WrapError::AlreadyComponent)));
-        assert!(matches!(component_from_core(b"\0asm\x02\0\0\0"), Err(WrapError::UnknownVersion([2, 0, 0, 0]))));
+        assert!(matches!(
+            component_from_core(b"\0asm\x02\0\0\0"),
+            Err(WrapError::UnknownVersion([2, 0, 0, 0]))
+        ));
         assert!(matches!(component_from_core(b"\0asm\x01\0\0\0\xff"), Err(WrapError::Module(_))));
     }
 
     #[test]
-    fn a_module_without_the_contract_that_imports_is_refused() {
-        let core = wat::parse_str(r#"(module (import "env" "now" (func (result i64))))"#).unwrap();
-        let error = component_from_core(&core).unwrap_err();
-        assert!(matches!(error, WrapError::Encode(_)), "{error}");
-        assert!(!error.to_string().contains('\n'), "{error}");
+    fn a_module_without_the_contract_is_refused() {
+        let core = wat::parse_str("(module)").unwrap();
+        assert!(matches!(component_from_core(&core), Err(WrapError::WithoutContract)));
     }
-
 }

@@ -63,7 +63,8 @@ impl Check for Body {
         let body = Body { contains, not_contains, matches, not_matches };
         if body.assertions() == 0 {
             return Err(
-                "nothing to judge: set \"contains\", \"not_contains\", \"matches\" or \"not_matches\"".to_owned()
+                "nothing to judge: set \"contains\", \"not_contains\", \"matches\" or \"not_matches\""
+                    .to_owned(),
             );
         }
         // One search builds what an expression builds lazily. The runner keeps a picture of the
@@ -165,7 +166,15 @@ mod tests {
         let config = Config { contains: OneOrMany(contains), ..Config::default() };
         let verdict = Body::configure(config).unwrap().run(&TestObservation::new().status(200)).unwrap();
         assert_eq!(verdict.status, Status::Fail);
-        assert!(verdict.message.len() <= MESSAGE_BYTES && !verdict.message.contains('\n'), "{}", verdict.message);
-        assert!(verdict.message.starts_with(r#"body does not contain "line\n0"; body"#), "{}", verdict.message);
+        assert!(
+            verdict.message.len() <= MESSAGE_BYTES && !verdict.message.contains('\n'),
+            "{}",
+            verdict.message
+        );
+        assert!(
+            verdict.message.starts_with(r#"body does not contain "line\n0"; body"#),
+            "{}",
+            verdict.message
+        );
     }
 }

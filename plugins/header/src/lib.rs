@@ -64,7 +64,9 @@ impl Check for Header {
     fn configure(config: Config) -> Result<Self, String> {
         let Config { require } = config;
         if require.is_empty() {
-            return Err("nothing to judge: set \"require\" to a list like [{ name = \"content-type\" }]".to_owned());
+            return Err(
+                "nothing to judge: set \"require\" to a list like [{ name = \"content-type\" }]".to_owned()
+            );
         }
         for (index, rule) in require.iter().enumerate() {
             rule.validate().map_err(|problem| format!("require[{index}]: {problem}"))?;
@@ -92,7 +94,17 @@ probity_check::export!(Header);
 impl Rule {
     /// Refuses a rule that nobody can mean.
     fn validate(&self) -> Result<(), String> {
-        let Rule { name, equals, not_equals, contains, not_contains, matches, not_matches, absent, allow_missing } = self;
+        let Rule {
+            name,
+            equals,
+            not_equals,
+            contains,
+            not_contains,
+            matches,
+            not_matches,
+            absent,
+            allow_missing,
+        } = self;
         if name.is_empty() {
             return Err("a rule needs the \"name\" of a header".to_owned());
         }
@@ -147,7 +159,11 @@ impl Rule {
             assert(false, &|value| contains(value, text), format!("contains {}", quoted(text)));
         }
         if let Some(pattern) = &self.matches {
-            assert(true, &|value| pattern.is_match(value), format!("does not match {}", quoted(pattern.as_str())));
+            assert(
+                true,
+                &|value| pattern.is_match(value),
+                format!("does not match {}", quoted(pattern.as_str())),
+            );
         }
         if let Some(pattern) = &self.not_matches {
             assert(false, &|value| pattern.is_match(value), format!("matches {}", quoted(pattern.as_str())));
@@ -170,7 +186,8 @@ fn quoted(text: &str) -> String {
 
 /// The values that were seen, for a message.
 fn shown(values: &[Vec<u8>]) -> String {
-    let first: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| excerpt(value, SHOWN_CHARS)).collect();
+    let first: Vec<String> =
+        values.iter().take(SHOWN_VALUES).map(|value| excerpt(value, SHOWN_CHARS)).collect();
     let mut all = first.join(", ");
     if let Some(more) = values.len().checked_sub(SHOWN_VALUES).filter(|more| *more > 0) {
         // Writing to a string cannot fail.

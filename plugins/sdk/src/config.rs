@@ -18,20 +18,28 @@ pub fn parse<Config: DeserializeOwned>(json: &str) -> Result<Config, String> {
         text => text,
     };
     let mut reader = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let message = without_position(&error.inner().to_string()).replace('`', "\"");
-        // An unknown key is named by the message; elsewhere `.` is the whole table.
-        match path.as_str() {
-            "." => message,
-            path => format!("{path}: {message}"),
-        }
-    })
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refusal(&error.path().to_string(), &error.inner().to_string()))
 }
 
-/// Cuts the ` at line 1 column 9` that `serde_json` adds.
-fn without_position(message: &str) -> &str {
-    message.rfind(" at line ").map_or(message, |end| &message[..end])
+/// Words a refusal of `serde_json` as the rest of Probity would.
+fn refusal(path: &str, message: &str) -> String {
+    // It adds ` at line 1 column 9`, and quotes with backticks.
+    let message = message.rfind(" at line ").map_or(message, |end| &message[..end]).replace('`', "\"");
+    let (path, message) = if let Some(rest) = message.strip_prefix("unknown field ") {
+        // The message names the key; the path is the table it stands in.
+        let table = path.rfind('.').map_or("", |end| &path[..end]);
+        (table, format!("unknown key {rest}"))
+    } else if let Some(rest) = message.strip_prefix("missing field ") {
+        (path, format!("missing key {rest}"))
+    } else {
+        (path, message)
+    };
+    match path {
+        // The whole configuration.
+        "" | "." => message,
+        path => format!("{path}: {message}"),
+    }
 }
 
 /// One value, or a list of values: `"a"` is read as `["a"]`.
@@ -89,7 +97,8 @@ pub struct Length(pub Duration);
 impl Length {
     /// Reads `"1m30s"`. The error says what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let refusal = || format!("\"{text}\" is not a duration: write it with a unit, like \"800ms\" or \"2s\"");
+        let refusal =
+            || format!("\"{text}\" is not a duration: write it with a unit, like \"800ms\" or \"2s\"");
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(refusal());
@@ -199,13 +208,19 @@ mod tests {
 
     #[test]
     fn refusals_name_the_key_and_no_position() {
-        assert_eq!(refusal(r#"{"mx":"1s"}"#), r#"mx: unknown field "mx", expected "max" or "words""#);
+        assert_eq!(refusal(r#"{"mx":"1s"}"#), r#"unknown key "mx", expected "max" or "words""#);
         assert_eq!(
             refusal(r#"{"max":3}"#),
             r#"max: invalid type: integer "3", expected a duration with a unit, like "800ms" or "2s""#
         );
-        assert_eq!(refusal(r#"{"words":["a",1]}"#), r#"words[1]: invalid type: integer "1", expected a string"#);
-        assert_eq!(refusal(r#"{"words":true}"#), r#"words: invalid type: boolean "true", expected a string or a list of strings"#);
+        assert_eq!(
+            refusal(r#"{"words":["a",1]}"#),
+            r#"words[1]: invalid type: integer "1", expected a string"#
+        );
+        assert_eq!(
+            refusal(r#"{"words":true}"#),
+            r#"words: invalid type: boolean "true", expected one value or a list of values"#
+        );
     }
 
     #[test]

@@ -80,10 +80,17 @@ impl Manifest {
 }
 
 /// Makes a type that implements `Check` the plugin of this crate. On other targets than wasm32 it
-/// does nothing, so that tests build without a host.
+/// only names the functions that a guest would export, so that tests build without a host.
 #[macro_export]
 macro_rules! export {
     ($check:ty) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            let _ = <$check as $crate::Check>::MANIFEST;
+            let _ = <$check as $crate::Check>::configure;
+            let _ = <$check as $crate::Check>::run;
+        };
+
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "the bindings name the exported functions by attribute")]
         const _: () = {
@@ -117,7 +124,7 @@ macro_rules! export {
                 }
             }
 
-            $crate::guest::bindings::export_bindings!(Plugin with_types_in $crate::guest::bindings);
+    $crate::guest::bindings::export_bindings!(Plugin with_types_in $crate::guest::bindings);
         };
     };
 }

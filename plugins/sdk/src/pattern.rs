@@ -87,6 +87,7 @@ mod tests {
         assert_eq!(pattern.find(b"a\nfirst\n\xff\nsecond\n"), Some((2, &b"first\n\xff\nsecond"[..])));
         assert!(!Pattern::parse("first.*second").unwrap().is_match(b"first\nsecond"));
         assert!(Pattern::parse("caf(é|e)\\s\\d+").unwrap().is_match("café 12".as_bytes()));
+        assert!(Pattern::parse("(?u:[äöü])").unwrap().is_match("für".as_bytes()));
         assert!(Pattern::parse("(?i)sold out").unwrap().is_match(b"SOLD OUT"));
     }
 

@@ -104,11 +104,8 @@ impl Findings {
 
 /// Control characters become spaces, and what is too long ends in an ellipsis.
 fn one_line(message: String) -> String {
-    let mut line = if message.contains(char::is_control) {
-        message.replace(char::is_control, " ")
-    } else {
-        message
-    };
+    let mut line =
+        if message.contains(char::is_control) { message.replace(char::is_control, " ") } else { message };
     if line.len() > MESSAGE_BYTES {
         let ellipsis = '…';
         line.truncate(line.floor_char_boundary(MESSAGE_BYTES - ellipsis.len_utf8()));

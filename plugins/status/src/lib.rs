@@ -184,15 +184,23 @@ mod tests {
 
     #[test]
     fn codes_read_as_written() {
-        for (text, first, last) in
-            [("404", 404, 404), ("2xx", 200, 299), ("5XX", 500, 599), ("200-299", 200, 299), ("302 - 307", 302, 307)]
-        {
+        for (text, first, last) in [
+            ("404", 404, 404),
+            ("2xx", 200, 299),
+            ("5XX", 500, 599),
+            ("200-299", 200, 299),
+            ("302 - 307", 302, 307),
+        ] {
             let range = Range::parse(text).unwrap();
             assert_eq!((range.first, range.last, range.as_written.as_str()), (first, last, text));
         }
-        for text in ["", "30a", "xx", "0xx", "20", "2000", "099", "+200", "200-", "-200", "301-200-400", "2x"] {
+        for text in ["", "30a", "xx", "0xx", "20", "2000", "099", "+200", "200-", "-200", "301-200-400", "2x"]
+        {
             assert!(Range::parse(text).unwrap_err().contains("is not a status"), "{text}");
         }
-        assert_eq!(Range::parse("299-200").unwrap_err(), "\"299-200\" is an empty range: write it as \"200-299\"");
+        assert_eq!(
+            Range::parse("299-200").unwrap_err(),
+            "\"299-200\" is an empty range: write it as \"200-299\""
+        );
     }
 }

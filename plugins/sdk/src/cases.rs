@@ -1,0 +1,275 @@
+//! Runs a plugin's `cases.toml`: an observation in, the verdict expected.
+//!
+//! The format is described in `plugins/README.md`. Unknown keys are errors, every case is judged,
+//! and all mismatches are told at once. The configuration's schema is held against the cases too,
+//! so that neither can forget a key that the other knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::{Check, Length, OneOrMany, Phase, TestObservation, config, report, state};
+
+/// A whole `cases.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    cases: Vec<Case>,
+}
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What it shows, in words.
+    name: String,
+    /// The check's configuration, as in a pipeline file.
+    #[serde(default)]
+    config: toml::Table,
+    /// What was probed.
+    #[serde(default)]
+    target: Target,
+    /// The error kind of a failed exchange.
+    error: Option<String>,
+    /// What was seen; none, or a part, where the exchange failed.
+    #[serde(default)]
+    response: Response,
+    /// What the check must say.
+    expect: Expect,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Target {
+    name: Option<String>,
+    url: Option<String>,
+    method: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Response {
+    status: Option<u16>,
+    /// A header with a list of values was sent as often.
+    headers: BTreeMap<String, OneOrMany<String>>,
+    body: String,
+    /// The body was cut at the body limit.
+    body_truncated: bool,
+    /// Lengths of phases: `{ total = "120ms" }`.
+    timing: BTreeMap<String, Length>,
+    /// Facts by name: `{ "tls.version" = "1.3" }`.
+    facts: BTreeMap<String, String>,
+}
+
+/// Exactly one of `status`, `error` and `config_error`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Expect {
+    /// `pass`, `warn` or `fail`.
+    status: Option<String>,
+    /// The whole message.
+    message: Option<String>,
+    /// All metrics, by name.
+    metrics: Option<BTreeMap<String, f64>>,
+    /// The check could not judge, for this reason.
+    error: Option<String>,
+    /// The configuration is refused, for this reason.
+    config_error: Option<String>,
+}
+
+/// Runs every case of `text` with the check. The error lists every mismatch, a line each.
+pub fn run<Plugin: Check>(text: &str) -> Result<(), String> {
+    let file: File = toml::from_str(text).map_err(|error| format!("cases.toml: {error}"))?;
+    let mut mismatches = Vec::new();
+    let mut configured_keys = BTreeSet::new();
+    for case in &file.cases {
+        if case.expect.config_error.is_none() {
+            configured_keys.extend(case.config.keys().cloned());
+        }
+        if let Err(mismatch) = run_case::<Plugin>(case) {
+            mismatches.push(format!("{}: {mismatch}", case.name));
+        }
+    }
+    if let Err(mismatch) = compare_with_schema(Plugin::MANIFEST.config_schema, &configured_keys) {
+        mismatches.push(mismatch);
+    }
+    if mismatches.is_empty() { Ok(()) } else { Err(mismatches.join("\n")) }
+}
+
+/// Configures the check, shows it the case's observation and compares.
+fn run_case<Plugin: Check>(case: &Case) -> Result<(), String> {
+    let seen = observation(case)?;
+    let json = serde_json::to_string(&case.config).map_err(|error| error.to_string())?;
+    report::take();
+    state::forget();
+    let configured = config::parse(&json).and_then(Plugin::configure);
+    let Expect { status, message, metrics, error, config_error } = &case.expect;
+    match (status, error, config_error) {
+        (None, None, Some(expected)) => match configured {
+            Ok(_) => Err(format!("expected the configuration to be refused: {expected}")),
+            Err(refusal) => compare("config_error", expected, &refusal),
+        },
+        (None, Some(expected), None) => match configured?.run(&seen) {
+            Ok(verdict) => Err(format!("expected the error {expected:?}, got {verdict:?}")),
+            Err(error) => compare("error", expected, &error),
+        },
+        (Some(expected), None, None) => {
+            let verdict = configured?.run(&seen).map_err(|error| format!("could not judge: {error}"))?;
+            compare("status", expected, verdict.status.name())
+                .map_err(|mismatch| format!("{mismatch} ({})", verdict.message))?;
+            if let Some(message) = message {
+                compare("message", message, &verdict.message)?;
+            }
+            let reported: BTreeMap<String, f64> = report::take().metrics.into_iter().collect();
+            match metrics {
+                Some(metrics) if *metrics != reported => {
+                    Err(format!("expected the metrics {metrics:?}, got {reported:?}"))
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Err("expect needs exactly one of status, error and config_error".to_owned()),
+    }
+}
+
+fn compare(what: &str, expected: &str, got: &str) -> Result<(), String> {
+    if expected == got { Ok(()) } else { Err(format!("expected the {what} {expected:?}, got {got:?}")) }
+}
+
+/// The observation that a case describes.
+fn observation(case: &Case) -> Result<TestObservation, String> {
+    let Case { name: _, config: _, target, error, response, expect: _ } = case;
+    let Target { name, url, method, labels } = target;
+    let Response { status, headers, body, body_truncated, timing, facts } = response;
+    let mut seen = TestObservation::new().body(body);
+    for (text, set) in [
+        (name, TestObservation::target as fn(TestObservation, &str) -> TestObservation),
+        (url, TestObservation::url),
+        (method, TestObservation::method),
+        (error, TestObservation::error),
+    ] {
+        if let Some(text) = text {
+            seen = set(seen, text);
+        }
+    }
+    for (label, value) in labels {
+        seen = seen.label(label, value);
+    }
+    if let Some(status) = status {
+        seen = seen.status(*status);
+    }
+    for (header, OneOrMany(values)) in headers {
+        seen = values.iter().fold(seen, |seen, value| seen.header(header, value));
+    }
+    if *body_truncated {
+        seen = seen.body_truncated();
+    }
+    for (phase, Length(length)) in timing {
+        let phase =
+            Phase::from_name(phase).ok_or_else(|| format!("timing: there is no phase \"{phase}\""))?;
+        seen = seen.timing(phase, *length);
+    }
+    for (fact, value) in facts {
+        seen = seen.fact(fact, value);
+    }
+    Ok(seen)
+}
+
+/// Holds the configuration's schema against the keys that the cases use.
+fn compare_with_schema(schema: &str, configured_keys: &BTreeSet<String>) -> Result<(), String> {
+    let schema: serde_json::Value =
+        serde_json::from_str(schema).map_err(|error| format!("schema.json: {error}"))?;
+    if schema["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
+        return Err("schema.json: \"$schema\" must name draft 2020-12".to_owned());
+    }
+    if schema["additionalProperties"] != false {
+        return Err(
+            "schema.json: \"additionalProperties\" must be false, because unknown keys are errors".to_owned()
+        );
+    }
+    let known: BTreeSet<String> =
+        schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
+    if known == *configured_keys {
+        return Ok(());
+    }
+    let (undescribed, unused): (Vec<_>, Vec<_>) =
+        (configured_keys.difference(&known).collect(), known.difference(configured_keys).collect());
+    Err(format!("schema.json: keys of cases that it lacks: {undescribed:?}; keys without a case: {unused:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{Manifest, Observation, Verdict, metric};
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Limits {
+        max: u16,
+    }
+
+    struct Small(u16);
+
+    impl Check for Small {
+        const MANIFEST: Manifest = Manifest {
+            name: "small",
+            version: "0",
+            summary: "a small status",
+            config_schema: r#"{"$schema":"https://json-schema.org/draft/2020-12/schema",
+                "additionalProperties":false,"properties":{"max":{}}}"#,
+            needs_body: false,
+        };
+        type Config = Limits;
+
+        fn configure(Limits { max }: Limits) -> Result<Self, String> {
+            Ok(Small(max))
+        }
+
+        fn run(&self, seen: &dyn Observation) -> Result<Verdict, String> {
+            let status = seen.status().ok_or("no status")?;
+            metric("status", status.into());
+            Ok(if status <= self.0 { Verdict::pass("small") } else { Verdict::fail("large") })
+        }
+    }
+
+    #[test]
+    fn cases_that_hold_pass() {
+        let text = r#"
+            [[cases]]
+            name = "small"
+            config = { max = 300 }
+            response = { status = 200 }
+            expect = { status = "pass", message = "small", metrics = { status = 200.0 } }
+            [[cases]]
+            name = "no response"
+            config = { max = 300 }
+            expect = { error = "no status" }
+            [[cases]]
+            name = "no limit"
+            expect = { config_error = 'missing key "max"' }
+        "#;
+        assert_eq!(run::<Small>(text), Ok(()));
+    }
+
+    #[test]
+    fn every_mismatch_is_told() {
+        let text = r#"
+            [[cases]]
+            name = "one"
+            config = { max = 100 }
+            response = { status = 200 }
+            expect = { status = "pass" }
+            [[cases]]
+            name = "two"
+            config = { mx = 100 }
+            expect = { config_error = "no" }
+        "#;
+        let error = run::<Small>(text).unwrap_err();
+        assert!(error.contains("one: expected the status \"pass\", got \"fail\" (large)\ntwo: expected the config_error \"no\""), "{error}");
+        assert!(run::<Small>("[[cases]]\nnam = 1").unwrap_err().contains("nam"));
+        assert!(run::<Small>("cases = []").unwrap_err().contains("keys without a case: [\"max\"]"));
+    }
+}
