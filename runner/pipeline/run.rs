@@ -44,18 +44,18 @@ pub async fn run(
         flight.start(probe.clone(), async move {
             // 3. fetch: one target becomes one exchange, within the attempt's deadline.
             let target = &pipeline.targets[probe.due.target as usize];
-            let deadline = probe.started + pipeline.request.timeout;
+            let deadline = probe.started + pipeline.request.timeout();
             let exchange =
                 stages.fetcher.fetch(&pipeline.request, &target.url, deadline, &stages.clock).await;
             let exchange = Arc::new(exchange);
             // 4. check: the exchange becomes verdicts, on the check threads, within the same deadline.
             let observed = Observed {
-                pipeline: Arc::clone(&pipeline.name),
                 target: Arc::clone(target),
                 exchange: Arc::clone(&exchange),
                 started_at: probe.started_at,
             };
-            let verdicts = stages.checks.judge(&pipeline.checks, Arc::new(observed), deadline).await;
+            let judgement = stages.checks.judge(&pipeline.checks, Arc::new(observed), deadline).await;
+            let verdicts = judgement.commit_state();
             // 5. sink: exchange and verdicts become a row, and the row is handed over.
             let row = probe.row(&pipeline, &stages, exchange, verdicts);
             stages.counters.count(&row);
@@ -182,7 +182,7 @@ impl Probe {
             missed: self.due.missed,
             attempt: 1,
             is_final: true,
-            method: pipeline.request.method.clone(),
+            method: pipeline.request.method().clone(),
             outcome: judge(&exchange, &verdicts),
             exchange,
             verdicts,

@@ -18,6 +18,7 @@
 //! Room left: a reload adds and removes targets. The anchor (`base`, `wall`) gives an added target the
 //! grid that a restart would give it, and the index of a removed one can be reused.
 
+mod config;
 mod phase;
 mod ramp;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use crate::clock::{Instant, UnixNanos};
 
+pub use config::ScheduleText;
 pub use phase::phase_ns;
 pub use ramp::STARTS_PER_SECOND;
 

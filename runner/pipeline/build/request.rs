@@ -98,7 +98,10 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         RequestError::Method { .. } => text.method.place(site.document),
         RequestError::HeaderName { name }
         | RequestError::HeaderValue { name }
-        | RequestError::HeaderForbidden { name } => header(name),
+        | RequestError::HeaderForbidden { name }
+        | RequestError::HeaderRepeated { name } => header(name),
+        RequestError::BodyLimit => text.body_limit.place(site.document),
+        RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => text.tls.ca_file.as_ref().map_or_else(file, |ca| ca.place(site.document)),
         RequestError::ServerName { .. } => {
             text.tls.server_name.as_ref().map_or_else(file, |name| name.place(site.document))
