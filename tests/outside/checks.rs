@@ -1,6 +1,7 @@
 //! Checks on the real binary: what the bundled ones say, and that a hostile one harms nobody but its own
 //! verdict.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::{LONG, PASSES, Project, SIGTERM, Server, TAKES_ANYTHING, component};
@@ -37,11 +38,17 @@ const BUNDLED: &[Case] = &[
 fn the_bundled_checks_say_what_they_should() {
     let server = Server::start();
     let project = Project::new();
+    // Components that were built just now, in the place of those inside the binary.
+    let fresh = std::env::var_os("PROBITY_FRESH_CHECKS").map(PathBuf::from);
     for (at, (plugin, config, path, ..)) in BUNDLED.iter().enumerate() {
         let url = server.url(path);
+        let source = match &fresh {
+            Some(folder) => folder.join(format!("{plugin}.wasm")).display().to_string(),
+            None => (*plugin).to_owned(),
+        };
         let text = format!(
             "default_checks = false\n[[sources]]\ntargets = [\"{url}\"]\n\
-             [[checks]]\nplugin = \"{plugin}\"\nconfig = {config}\n"
+             [[checks]]\nname = \"{plugin}\"\nplugin = \"{source}\"\nconfig = {config}\n"
         );
         project.write(&format!("pipelines/case-{at}.toml"), text);
     }
