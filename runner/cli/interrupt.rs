@@ -32,7 +32,9 @@ impl Interrupts {
                 };
                 count += 1;
                 if count == 1 {
-                    tracing::info!("stopping: probes in flight may finish; a second signal seals what is done at once");
+                    tracing::info!(
+                        "stopping: probes in flight may finish; a second signal seals what is done at once"
+                    );
                     switch.raise(StopLevel::Drain);
                 } else {
                     told.store(exit.code(), Ordering::Relaxed);

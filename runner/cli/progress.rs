@@ -26,7 +26,8 @@ impl Progress {
             return None;
         }
         let bar = ProgressBar::new(targets);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left")
+        {
             bar.set_style(style);
         }
         let shown = bar.clone();

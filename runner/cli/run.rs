@@ -166,8 +166,8 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
                 pipelines: None,
                 follower: match (&table, show) {
                     (Some(table), _) => Box::new(table.clone()),
-                    (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json)),
-                    (None, _) => Box::new(StdoutSink::new(io::stdout(), Format::Lines { colour })),
+                    (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json, false)),
+                    (None, _) => Box::new(StdoutSink::new(io::stdout(), Format::Lines, colour)),
                 },
             }) as Box<dyn Fn() -> FollowerSpec>
         }),

@@ -26,7 +26,8 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let lines: String = built
         .iter()
         .map(|pipeline| {
-            let (name, targets, checks) = (&pipeline.name, pipeline.targets.len(), pipeline.checks.checks().len());
+            let (name, targets, checks) =
+                (&pipeline.name, pipeline.targets.len(), pipeline.checks.checks().len());
             format!("{name}: {targets} targets, {checks} checks, generation {}\n", pipeline.generation)
         })
         .collect();

@@ -82,7 +82,9 @@ fn greet(pipeline: &Path, length: Option<Duration>) {
         Some(length) => format!("ends by itself after {}", crate::config::format_duration(length)),
         None => "Ctrl-C ends it".to_owned(),
     };
-    output::note(&format!("a small website runs on this machine; {file} probes it ({end}); read and edit that file"));
+    output::note(&format!(
+        "a small website runs on this machine; {file} probes it ({end}); read and edit that file"
+    ));
 }
 
 /// Where the results are, and a query that works as pasted.
