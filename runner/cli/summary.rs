@@ -6,7 +6,7 @@ use crate::model::Outcome;
 use crate::pipeline::RunSummary;
 
 /// The summary that stands at the end of a run.
-pub fn text(summary: &RunSummary) -> String {
+pub(super) fn text(summary: &RunSummary) -> String {
     let mut out = format!("{} probes:", summary.probes);
     let told: Vec<String> = Outcome::ALL
         .into_iter()

@@ -8,13 +8,13 @@ use crate::pipeline::{self, Workshop};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
-pub struct ValidateArgs {
+pub(super) struct ValidateArgs {
     #[command(flatten)]
     pipelines: PipelineArgs,
 }
 
 /// Reads and builds every pipeline, starts nothing, writes nothing.
-pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
+pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let workshop = Workshop::new()?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
@@ -36,7 +36,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
 }
 
 /// Prints the problems, and how many there are.
-pub fn tell(diagnostics: &Diagnostics) {
+pub(super) fn tell(diagnostics: &Diagnostics) {
     let (errors, warnings) = (diagnostics.count(Level::Error), diagnostics.count(Level::Warning));
     if errors + warnings == 0 {
         return;
