@@ -9,6 +9,7 @@
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
 //! (`component`, `set`); the threads (`gate`, `pool`).
 
+mod config;
 mod observed;
 mod limits;
 mod report;
@@ -22,8 +23,12 @@ mod component;
 mod set;
 mod gate;
 mod pool;
+mod bundled;
+mod wrap;
 
+pub use bundled::{BUNDLED_NAMES, bundled};
 pub use component::{ConfigureError, LoadError, Manifest, Plugin};
+pub use config::{CheckLimitsText, CheckText, SeverityText};
 pub use engine::{CheckEngine, EngineError};
 pub use fault::FaultKind;
 pub use limits::Limits;
@@ -31,3 +36,4 @@ pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use wrap::{WrapError, component_from_core};

@@ -67,7 +67,7 @@ impl TableDoc {
 }
 
 /// Tables that are told apart by `type`, as JSON Schema. The default variant may leave it out.
-pub(super) fn variants_schema(variants: &[(&str, TableDoc)], default: Option<&str>) -> Value {
+pub(crate) fn variants_schema(variants: &[(&str, TableDoc)], default: Option<&str>) -> Value {
     let any: Vec<Value> = variants
         .iter()
         .map(|(name, doc)| {

@@ -71,7 +71,7 @@ impl<'r, 'a, 't, 'i> Reader<'r, 'a, 't, 'i> {
 
 /// Takes a default from its TOML text. A default that cannot be taken is a fault of ours, which the
 /// reference test finds.
-fn default_value<T: FromValue>(text: &'static str) -> Option<T> {
+pub(crate) fn default_value<T: FromValue>(text: &'static str) -> Option<T> {
     let document = Document::new(std::path::Path::new("<default>"), text.to_owned());
     let value = DeValue::parse(text).ok()?;
     let mut diagnostics = Diagnostics::default();

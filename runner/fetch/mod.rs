@@ -10,6 +10,7 @@
 //! to next, and what may go there), `progress` (what is known so far), `classify` (which kind a failure is),
 //! `limits` (file descriptors).
 
+mod config;
 mod request;
 mod tls;
 mod limits;
@@ -17,6 +18,7 @@ mod limits;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::config::{IpVersionText, RequestText, TlsText};
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::request::{
     DEFAULT_BODY_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion, Request, RequestError,

@@ -81,7 +81,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let every = schedule(&text, site, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
-    let checks = checks::build(&text, site, workshop, diagnostics);
+    let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
 
     let (targets, checks) = (targets?, checks?);
@@ -141,7 +141,7 @@ fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) 
 /// The hash of the resolved configuration: what the file says (secrets print as `<secret>`), the
 /// targets and the plugins.
 fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str) -> Arc<str> {
-    let mut hasher = XxHash3_64::new();
+    let mut hasher = XxHash3_64::with_seed(0);
     let mut add = |part: &str| {
         hasher.write(part.as_bytes());
         hasher.write(&[0]);

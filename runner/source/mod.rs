@@ -7,6 +7,7 @@
 //! Nothing here knows the pipeline file: whoever reads it gives the items of a list, the path of a file
 //! and the function that reads durations.
 
+mod config;
 mod collect;
 mod csv;
 mod file;
@@ -19,10 +20,14 @@ mod target;
 mod text;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::model::Target;
 
+pub use self::config::{FileText, ListText, SourceText, TargetEntry, TargetTable};
 pub use self::file::{FILE_SAMPLE, FileSource};
 pub use self::list::{LIST_SAMPLE, ListSource};
 pub use self::problem::{MAX_PROBLEMS, Place, Problems, SourceProblem, UnknownWord};

@@ -8,6 +8,7 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::format_collect,
+    clippy::format_push_string,
     reason = "tests; real time; shown where a test fails; small texts"
 )]
 

@@ -13,6 +13,7 @@
 )]
 
 mod contract;
+mod guest;
 mod process;
 mod project;
 mod python;
@@ -21,6 +22,7 @@ mod server;
 mod wait;
 
 pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use guest::{PASSES, TAKES_ANYTHING, component};
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;
 pub(crate) use python::{Python, python_or_leave_out};
