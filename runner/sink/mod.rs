@@ -9,9 +9,13 @@ pub mod batch;
 pub mod counters;
 pub mod follow;
 pub mod parquet;
+pub(crate) mod json;
 pub mod stdout;
 pub mod stop;
 pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::io;
 use std::path::{Path, PathBuf};

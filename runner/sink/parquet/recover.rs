@@ -169,23 +169,33 @@ impl JournalReader {
 
     /// Where an undamaged header of a frame stands next, at or after `from`.
     fn next_header(&self, from: u64) -> io::Result<Option<u64>> {
-        let mut window = vec![0; 64 << 10];
+        let mut window = Vec::new();
         let mut at = from;
         while at + FRAME_HEADER as u64 <= self.len {
-            let wanted = window.len().min((self.len - at) as usize);
-            self.file.read_exact_at(&mut window[..wanted], at)?;
-            let is_header = |bytes: &[u8]| {
-                bytes.starts_with(&FRAME_MAGIC)
-                    && bytes.try_into().is_ok_and(|bytes| FrameHeader::of_bytes(bytes).is_some())
-            };
-            if let Some(found) = window[..wanted].windows(FRAME_HEADER).position(is_header) {
+            window.resize((self.len - at).min(64 << 10) as usize, 0);
+            self.file.read_exact_at(&mut window, at)?;
+            if let Some(found) = header_in(&window) {
                 return Ok(Some(at + found as u64));
             }
             // One may begin in the last bytes of this window.
-            at += (wanted - (FRAME_HEADER - 1)) as u64;
+            at += (window.len() - (FRAME_HEADER - 1)) as u64;
         }
         Ok(None)
     }
+}
+
+/// Where in these bytes an undamaged header of a frame stands first.
+fn header_in(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(next) = bytes[from..].iter().position(|byte| *byte == FRAME_MAGIC[0]) {
+        from += next;
+        let header = bytes.get(from..from + FRAME_HEADER)?;
+        if header.try_into().is_ok_and(|header| FrameHeader::of_bytes(header).is_some()) {
+            return Some(from);
+        }
+        from += 1;
+    }
+    None
 }
 
 /// Decodes the frames of one table.
