@@ -7,7 +7,7 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`).
+//! (`component`, `wrap`, `bundled`, `set`); the threads (`gate`, `pool`).
 
 mod observed;
 mod limits;
@@ -19,11 +19,14 @@ mod engine;
 mod fault;
 mod sandbox;
 mod component;
+mod wrap;
+mod bundled;
 mod set;
 mod gate;
 mod pool;
 
-pub use component::{ConfigureError, LoadError, Manifest, Plugin};
+pub use bundled::{BUNDLED_NAMES, bundled};
+pub use component::{ConfigureError, LoadError, Manifest, PLUGIN_BYTES_MAX, Plugin};
 pub use engine::{CheckEngine, EngineError};
 pub use fault::FaultKind;
 pub use limits::Limits;
@@ -31,3 +34,4 @@ pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use wrap::{WrapError, component_from_core};
