@@ -1,29 +1,22 @@
-//! The checks that come with the binary. Their source is in `plugins/`; what is embedded are the
-//! components of `plugins/prebuilt/`.
+//! The bundled checks, inside the program: one binary has them all.
 
-/// Name and component, sorted by name.
-const BUNDLED: [(&str, &[u8]); 4] = [
-    ("body", include_bytes!("../../plugins/prebuilt/body.wasm")),
-    ("header", include_bytes!("../../plugins/prebuilt/header.wasm")),
-    ("latency", include_bytes!("../../plugins/prebuilt/latency.wasm")),
-    ("status", include_bytes!("../../plugins/prebuilt/status.wasm")),
-];
+/// Declares the bundled checks once: each is a component that `plugins/build` makes.
+macro_rules! bundled_checks {
+    ($($name:literal),+) => {
+        /// Names of the bundled checks.
+        pub const BUNDLED_NAMES: &[&str] = &[$($name),+];
 
-/// The names of the bundled checks, sorted.
-pub const BUNDLED_NAMES: [&str; BUNDLED.len()] = {
-    let mut names = [""; BUNDLED.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = BUNDLED[at].0;
-        at += 1;
-    }
-    names
-};
-
-/// The component of a bundled check.
-pub fn bundled(name: &str) -> Option<&'static [u8]> {
-    BUNDLED.iter().find(|(known, _)| *known == name).map(|(_, component)| *component)
+        /// The component of a bundled check.
+        pub fn bundled(name: &str) -> Option<&'static [u8]> {
+            match name {
+                $($name => Some(include_bytes!(concat!("../../plugins/prebuilt/", $name, ".wasm"))),)+
+                _ => None,
+            }
+        }
+    };
 }
+
+bundled_checks!("status", "latency", "header", "body");
 
 #[cfg(test)]
 mod tests {
@@ -38,7 +31,7 @@ mod tests {
         for name in BUNDLED_NAMES {
             let plugin = Plugin::load(&engine, bundled(name).unwrap()).unwrap();
             let manifest = plugin.manifest();
-            assert_eq!(manifest.name, name);
+            assert_eq!(manifest.name, *name);
             assert!(manifest.config_schema.is_some() && !manifest.summary.is_empty(), "{manifest:?}");
         }
         assert!(bundled("no-such").is_none());

@@ -7,8 +7,10 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `wrap`, `bundled`, `set`); the threads (`gate`, `pool`).
+//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
+//! author's module becomes a plugin (`wrap`).
 
+mod config;
 mod observed;
 mod limits;
 mod report;
@@ -19,14 +21,15 @@ mod engine;
 mod fault;
 mod sandbox;
 mod component;
-mod wrap;
-mod bundled;
 mod set;
 mod gate;
 mod pool;
+mod bundled;
+mod wrap;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
 pub use component::{ConfigureError, LoadError, Manifest, PLUGIN_BYTES_MAX, Plugin};
+pub use config::{CheckLimitsText, CheckText, SeverityText};
 pub use engine::{CheckEngine, EngineError};
 pub use fault::FaultKind;
 pub use limits::Limits;

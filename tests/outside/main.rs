@@ -1,1 +1,26 @@
-//! Tests.
+//! What a person gets, tested on the real binary: over real sockets, real files and real signals.
+//!
+//! A file a topic. Nothing here links the library; `tests/support` has the tools.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "tests; real time; shown where a test fails; small texts"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod checks;
+mod config_errors;
+mod demo;
+mod exit_codes;
+mod lock;
+mod readers;
+mod recovery;
+mod run_once;
+mod stop;

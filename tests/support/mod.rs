@@ -1,0 +1,31 @@
+//! What tests of the real binary stand on: a project folder, a running process, a website that counts,
+//! the Parquet that was written, and the Python readers.
+//!
+//! Nothing here links the library: it knows the contracts only (arguments, exit codes, folders, columns).
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests; real time; each test binary uses a part of this"
+)]
+
+mod contract;
+mod guest;
+mod process;
+mod project;
+mod python;
+mod rows;
+mod server;
+mod wait;
+
+pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use guest::{PASSES, TAKES_ANYTHING, component};
+pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
+pub(crate) use project::Project;
+pub(crate) use python::{Python, python_or_leave_out};
+pub(crate) use rows::{Row, Rows, parquet_files, read_rows};
+pub(crate) use server::{Request, Server};
+pub(crate) use wait::{LONG, until};

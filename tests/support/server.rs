@@ -1,0 +1,180 @@
+//! A website that does what the path asks for, and remembers every request.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/ok/…` | 200 |
+//! | `/status/503` | that status |
+//! | `/slow/500ms/…` | 200, that much later |
+//! | `/never` | none, the connection stays open |
+//! | `/close` | none, the connection is closed |
+//! | `/garbage` | something that is not HTTP |
+//! | `/short` | a body that ends before its announced length |
+//! | `/body/2048` | 200 with that many bytes |
+//! | `/redirect/ok` | 302 to `/ok` |
+//!
+//! Every answer's body begins with a nonce of its own, and rows carry the body's hash, so that a row can
+//! be matched with the one request that it tells of.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// One request that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// The path, as it was asked for.
+    pub(crate) path: String,
+    /// The header lines, as they were sent.
+    pub(crate) headers: Vec<String>,
+    /// XXH3-64 of the answer's body, as rows have it; none where there was no whole answer.
+    pub(crate) answered: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    requests: Mutex<Vec<Request>>,
+    nonces: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// The website, running on a free port of 127.0.0.1 until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    log: Arc<Log>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let log = Arc::new(Log::default());
+        let shared = Arc::clone(&log);
+        let accepting = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let log = Arc::clone(&shared);
+                std::thread::spawn(move || converse(&stream, &log));
+            }
+        });
+        Self { address, log, accepting: Some(accepting) }
+    }
+
+    /// The URL of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Every request so far, in the order of arrival.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.log.requests.lock().unwrap().clone()
+    }
+
+    /// How many requests there were so far.
+    pub(crate) fn count(&self) -> usize {
+        self.log.requests.lock().unwrap().len()
+    }
+
+    /// Something once there are `count` requests: for waiting.
+    pub(crate) fn reached(&self, count: usize) -> Option<()> {
+        (self.count() >= count).then_some(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.log.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which looks at the flag.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+/// Answers request after request until the client leaves.
+fn converse(stream: &TcpStream, log: &Log) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            match reader.read_line(&mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) if line.trim_end().is_empty() => break,
+                Ok(_) => lines.push(line.trim_end().to_owned()),
+            }
+        }
+        let Some(path) = lines.first().and_then(|line| line.split(' ').nth(1)).map(str::to_owned) else {
+            return;
+        };
+        let index = {
+            let mut requests = log.requests.lock().unwrap();
+            requests.push(Request { path: path.clone(), headers: lines.split_off(1), answered: None });
+            requests.len() - 1
+        };
+        let Some(body) = answer(stream, &path, log) else {
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        };
+        let hash = format!("{:016x}", twox_hash::XxHash3_64::oneshot(body.as_bytes()));
+        log.requests.lock().unwrap()[index].answered = Some(hash);
+    }
+}
+
+/// Answers one request. The body, where the whole answer could be written; otherwise the connection ends.
+fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
+    let mut parts = path.trim_start_matches('/').splitn(3, '/');
+    let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let nonce = log.nonces.fetch_add(1, Ordering::SeqCst);
+    let mut body = format!("nonce {nonce} of {path}\n");
+    let mut status = 200;
+    let mut extra = String::new();
+    match kind {
+        "status" => status = argument.parse().unwrap_or(500),
+        "slow" => std::thread::sleep(milliseconds(argument)),
+        "body" => {
+            let missing = argument.parse::<usize>().unwrap_or(0).saturating_sub(body.len());
+            body.push_str(&"x".repeat(missing));
+        }
+        "redirect" => {
+            status = 302;
+            extra = format!("location: {}\r\n", path.trim_start_matches("/redirect"));
+        }
+        "never" => {
+            while !log.stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            return None;
+        }
+        "close" => return None,
+        "garbage" => {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
+            return None;
+        }
+        "short" => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nnot as long");
+            return None;
+        }
+        _ => {}
+    }
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n{extra}\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
+    Some(body)
+}
+
+/// `500ms` as a duration.
+fn milliseconds(text: &str) -> Duration {
+    Duration::from_millis(text.trim_end_matches("ms").parse().unwrap_or(0))
+}
