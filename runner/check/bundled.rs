@@ -17,3 +17,23 @@ macro_rules! bundled_checks {
 }
 
 bundled_checks!("status", "latency", "header", "body");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::check::{CheckEngine, Plugin};
+
+    #[test]
+    fn every_bundled_check_loads_and_bears_its_name() {
+        let engine = Arc::new(CheckEngine::new().unwrap());
+        for name in BUNDLED_NAMES {
+            let plugin = Plugin::load(&engine, bundled(name).unwrap()).unwrap();
+            let manifest = plugin.manifest();
+            assert_eq!(manifest.name, *name);
+            assert!(manifest.config_schema.is_some() && !manifest.summary.is_empty(), "{manifest:?}");
+        }
+        assert!(bundled("no-such").is_none());
+    }
+}

@@ -16,7 +16,7 @@ use super::report::{TEXT_BYTES, one_line};
 use super::sandbox;
 
 /// The largest plugin, in bytes. The Python interpreter makes one of 18 MB.
-const PLUGIN_BYTES_MAX: usize = 32 << 20;
+pub const PLUGIN_BYTES_MAX: usize = 32 << 20;
 
 /// Why bytes are no plugin.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,10 +12,10 @@ use super::limits::{MEMORY_BYTES_MAX, STACK_BYTES, TABLE_ELEMENTS};
 use super::sandbox::Call;
 use super::ticker::{Ticker, Ticking};
 
-/// Instances at one time: one for each check thread, some for loading.
-const INSTANCES: u32 = 64;
-/// Memory slots. Many more than instances: a slot keeps the image of the plugin that it held last,
-/// and to give it another costs more than the call itself.
+/// Instances at one time: one for each check thread, the others for loading. They cost nothing ahead.
+const INSTANCES: u32 = 512;
+/// Memory slots, 37 GiB of address space. Many more than calls at one time: a slot keeps the image of
+/// the plugin that it held last, and to give it another costs more than the call itself.
 const MEMORIES: u32 = 128;
 /// Bytes of a slot that are reset by copying instead of by a system call.
 const KEEP_RESIDENT: usize = 256 << 10;
@@ -152,4 +152,22 @@ fn pool(pagemap_scan: Enabled) -> PoolingAllocationConfig {
     pool.linear_memory_keep_resident(KEEP_RESIDENT);
     pool.pagemap_scan(pagemap_scan);
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::check::{Limits, Plugin, bundled};
+
+    #[test]
+    fn plugins_work_with_the_pool_and_without() {
+        let on_demand = CheckEngine::on_demand().unwrap();
+        assert!(!on_demand.is_pooled());
+        for engine in [CheckEngine::new().unwrap(), on_demand] {
+            let plugin = Plugin::load(&Arc::new(engine), bundled("status").unwrap()).unwrap();
+            plugin.configure("{}", Limits::default()).unwrap();
+        }
+    }
 }

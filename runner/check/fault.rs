@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::limits::{HOST_CALLS, HOST_COPY_BYTES, Meter, STACK_BYTES, Stop};
 use super::report::{Report, TEXT_BYTES, one_line};
@@ -86,6 +86,9 @@ impl Fault {
         if let Some(stop) = meter.stopped {
             let (kind, message) = of_stop(stop);
             return Self::new(kind, &message);
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Self::internal("too many instances of plugins at one time");
         }
         let trap = error.downcast_ref::<Trap>().copied();
         if meter.memory_refused {

@@ -7,7 +7,8 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`).
+//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
+//! author's module becomes a plugin (`wrap`).
 
 mod config;
 mod observed;
@@ -27,7 +28,7 @@ mod bundled;
 mod wrap;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
-pub use component::{ConfigureError, LoadError, Manifest, Plugin};
+pub use component::{ConfigureError, LoadError, Manifest, PLUGIN_BYTES_MAX, Plugin};
 pub use config::{CheckLimitsText, CheckText, SeverityText};
 pub use engine::{CheckEngine, EngineError};
 pub use fault::FaultKind;

@@ -19,10 +19,13 @@ use crate::clock::{Clock, Instant};
 /// The native stack of a check thread, in bytes: the guest's 512 KiB lie on it, with our frames.
 const THREAD_STACK_BYTES: usize = 4 << 20;
 
+/// Threads at most: each of them needs a memory slot of the engine, and loading needs some too.
+const THREADS_MAX: usize = 64;
+
 /// How many threads, how long a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
-    /// Threads, at least one.
+    /// Threads, from one to 64.
     pub threads: usize,
     /// Exchanges that may wait. Beyond it, whoever brings one waits itself.
     pub queue: usize,
@@ -46,6 +49,8 @@ pub struct PoolError(#[source] std::io::Error);
 pub struct PoolStats {
     /// Exchanges that wait now.
     pub queued: usize,
+    /// Threads that judge now.
+    pub running: usize,
     /// Calls of checks that ended.
     pub calls: u64,
     /// Nanoseconds that these took, over all threads.
@@ -90,6 +95,7 @@ struct Job {
 #[derive(Debug, Default)]
 struct Counters {
     queued: AtomicUsize,
+    running: AtomicUsize,
     calls: AtomicU64,
     busy_nanos: AtomicU64,
     errors: [AtomicU64; FaultKind::ALL.len()],
@@ -107,7 +113,7 @@ impl CheckPool {
         });
         // Made first, so that an error below stops the threads that were started before it.
         let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
-        for number in 0..settings.threads.max(1) {
+        for number in 0..settings.threads.clamp(1, THREADS_MAX) {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new()
                 .name(format!("check-{number}"))
@@ -151,6 +157,7 @@ impl CheckPool {
         let errors = FaultKind::ALL.iter().zip(&counters.errors);
         PoolStats {
             queued: counters.queued.load(Ordering::Relaxed),
+            running: counters.running.load(Ordering::Relaxed),
             calls: counters.calls.load(Ordering::Relaxed),
             busy_nanos: counters.busy_nanos.load(Ordering::Relaxed),
             errors: errors.map(|(kind, count)| (*kind, count.load(Ordering::Relaxed))).collect(),
@@ -249,6 +256,7 @@ impl Shared {
             if job.answer.is_closed() || !job.gate.begin() {
                 continue;
             }
+            self.counters.running.fetch_add(1, Ordering::Relaxed);
             let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
                 let counters = &self.counters;
                 counters.calls.fetch_add(1, Ordering::Relaxed);
@@ -258,6 +266,7 @@ impl Shared {
                     counters.count_errors(fault.kind, 1);
                 }
             });
+            self.counters.running.fetch_sub(1, Ordering::Relaxed);
             // Refused only where nobody waits any more.
             let _ = job.answer.send(judgement);
         }

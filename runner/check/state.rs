@@ -155,3 +155,65 @@ impl Staged {
         self.after.get_or_insert(before)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(check: &str) -> StateKey {
+        StateKey { pipeline: "p".into(), target: "t".into(), check: check.into() }
+    }
+
+    fn staged(store: &Arc<MemoryState>) -> Staged {
+        let store: Arc<dyn StateStore> = store.clone();
+        Staged::new(&store, key("c"))
+    }
+
+    #[test]
+    fn changes_are_seen_at_once_and_kept_at_commit() {
+        let store = Arc::new(MemoryState::default());
+        let mut first = staged(&store);
+        assert!(!first.is_changed());
+        first.set("k".into(), b"v".to_vec()).unwrap();
+        assert_eq!(first.get("k").unwrap(), b"v");
+        assert_eq!(staged(&store).get("k"), None);
+        first.commit();
+
+        let mut second = staged(&store);
+        assert_eq!(second.get("k").unwrap(), b"v");
+        second.delete("absent");
+        assert!(!second.is_changed());
+        second.delete("k");
+        assert_eq!(second.get("k"), None);
+        assert_eq!(staged(&store).get("k").unwrap(), b"v");
+        second.commit();
+        assert!(store.load(&key("c")).is_empty());
+        assert_eq!(store.kept.lock().unwrap().bytes, 0);
+        assert!(store.kept.lock().unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn the_quota_counts_keys_and_values_as_they_are_now() {
+        let store = Arc::new(MemoryState::default());
+        let mut state = staged(&store);
+        state.set("a".into(), vec![0; QUOTA_BYTES - 1]).unwrap();
+        assert!(state.set("b".into(), Vec::new()).is_err());
+        // Replaced, not added.
+        state.set("a".into(), vec![1; QUOTA_BYTES - 1]).unwrap();
+        state.delete("a");
+        state.set("b".into(), vec![0; QUOTA_BYTES - 1]).unwrap();
+        state.commit();
+        // What was kept before counts as well.
+        assert!(staged(&store).set("a".into(), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn all_state_together_has_a_bound() {
+        let store = MemoryState::default();
+        let entries = StateEntries::from([("k".to_owned(), vec![0; MEMORY_STATE_BYTES / 2])]);
+        assert!(store.save(&key("a"), entries.clone()));
+        assert!(!store.save(&key("b"), entries.clone()));
+        assert!(store.save(&key("a"), entries));
+        assert!(store.load(&key("b")).is_empty());
+    }
+}

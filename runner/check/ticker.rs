@@ -93,3 +93,29 @@ fn tick(engine: &Engine, shared: &Shared) {
         engine.increment_epoch();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(is_so: impl Fn() -> bool) {
+        while !is_so() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_sleeps_while_nothing_runs_and_wakes_for_a_call() {
+        let ticker = Ticker::start(Engine::default()).unwrap();
+        let asleep = || ticker.shared.asleep.load(Ordering::SeqCst);
+        for _ in 0..2 {
+            until(asleep);
+            let ticking = ticker.keep_ticking();
+            until(|| !asleep());
+            drop(ticking);
+        }
+        // Also a sleeping one ends.
+        until(asleep);
+        drop(ticker);
+    }
+}

@@ -2,27 +2,27 @@
 //!
 //! A guest is a core module with the contract's canonical ABI spelled out; it gets the types of `wit/`
 //! and becomes a component as any author's module does.
-#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(dead_code, clippy::expect_used, reason = "tests; each uses some of it")]
 
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::{Resolve, UnresolvedPackageGroup};
+use wit_parser::Resolve;
 
 /// The parts of a guest that differ from test to test, as WebAssembly text.
 #[derive(Debug, Clone, Copy)]
-pub struct Guest<'a> {
+pub(crate) struct Guest<'a> {
     /// Body of `run`: local `$seen` is the observation. It has to end with a pointer to the result;
     /// `(call $pass (local.get $seen))` gives one.
-    pub run: &'a str,
+    pub(crate) run: &'a str,
     /// Body of `configure`: locals `$config` and `$len`. It has to end with a pointer to the result.
-    pub configure: &'a str,
+    pub(crate) configure: &'a str,
     /// Functions, globals and data of its own. Memory from 2,048 to 8,191 is theirs.
-    pub more: &'a str,
+    pub(crate) more: &'a str,
     /// Pages of memory at the start.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// The contract's version.
-    pub version: &'a str,
+    pub(crate) version: &'a str,
 }
 
 impl Default for Guest<'_> {
@@ -32,16 +32,16 @@ impl Default for Guest<'_> {
 }
 
 /// A `run` that passes.
-pub const PASS: &str = "(call $pass (local.get $seen))";
+pub(crate) const PASS: &str = "(call $pass (local.get $seen))";
 
 impl Guest<'_> {
     /// The guest as a component.
-    pub fn component(&self) -> Vec<u8> {
+    pub(crate) fn component(&self) -> Vec<u8> {
         component(&self.module(), &wit().replace("@0.1.0", &format!("@{}", self.version)))
     }
 
     /// The guest as text.
-    pub fn module(&self) -> String {
+    pub(crate) fn module(&self) -> String {
         let Self { run, configure, more, pages, .. } = self;
         let text = format!(
             r#"(module
@@ -101,23 +101,23 @@ impl Guest<'_> {
 }
 
 /// The text of `wit/check.wit`.
-pub fn wit() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/check.wit")).expect("wit/check.wit")
+pub(crate) fn wit() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/check.wit"))
+        .expect("wit/check.wit")
 }
 
 /// Makes a component of a core module's text, by the world `check` of the interface text.
-pub fn component(module: &str, wit: &str) -> Vec<u8> {
+pub(crate) fn component(module: &str, wit: &str) -> Vec<u8> {
     let bytes = core_module(module, wit);
-    let encoder = ComponentEncoder::default().validate(true).module(&bytes).expect("a module for the contract");
-    { encoder }.encode().expect("a component")
+    let mut encoder = ComponentEncoder::default().module(&bytes).expect("a module for the contract");
+    encoder.encode().expect("a component")
 }
 
 /// The core module of a text, with its component types inside.
-pub fn core_module(module: &str, wit: &str) -> Vec<u8> {
+pub(crate) fn core_module(module: &str, wit: &str) -> Vec<u8> {
     let mut bytes = wat::parse_str(module).expect("a guest's text");
     let mut resolve = Resolve::default();
-    let parsed = UnresolvedPackageGroup::parse("check.wit", wit).expect("interface text");
-    let package = resolve.push_group(parsed).expect("an interface");
+    let package = resolve.push_source("check.wit", wit).expect("interface text");
     let world = resolve.select_world(&[package], Some("check")).expect("the world check");
     embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).expect("component types");
     bytes
