@@ -12,18 +12,36 @@
 
 mod config;
 mod request;
+mod resolve;
+mod dial;
 mod tls;
+mod facts;
+mod wire;
+mod exchange;
+mod body;
+mod redirect;
+mod progress;
+mod classify;
 mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header;
+use http::uri::{Authority, Uri};
+use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
+use url::Url;
+
 pub use self::config::{IpVersionText, RequestText, TlsText};
+use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+use self::progress::Progress;
+use self::redirect::Trail;
 pub use self::request::{
     DEFAULT_BODY_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion, Request, RequestError,
     RequestSpec, TlsOptions,
 };
+use self::resolve::Resolver;
 use self::tls::TlsBase;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure};
@@ -80,17 +98,34 @@ pub struct Fetcher {
 }
 
 /// What all attempts share.
-#[derive(Debug)]
 struct Shared {
+    resolver: Resolver,
     tls: TlsBase,
+    http1: hyper::client::conn::http1::Builder,
+    /// For connections without TLS, which never ask it.
+    no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
+    connect_stagger: Duration,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("resolver", &self.resolver).finish_non_exhaustive()
+    }
 }
 
 impl Fetcher {
     /// Loads the certificate authorities and the resolver's configuration. Blocks for some milliseconds; call
     /// it once, inside the runtime.
-    pub fn new(config: FetcherConfig) -> Result<Self, FetchSetupError> {
-        let FetcherConfig { .. } = config;
-        Ok(Self { shared: Arc::new(Shared { tls: TlsBase::load()? }) })
+    pub fn new(config: &FetcherConfig) -> Result<Self, FetchSetupError> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                resolver: Resolver::new(config)?,
+                tls: TlsBase::load()?,
+                http1: exchange::http1_builder(),
+                no_server_name: Arc::new(DefaultServerNameResolver::default()),
+                connect_stagger: config.connect_stagger,
+            }),
+        })
     }
 
     /// Whether the operating system has any certificate authority; without one, every https target that has
@@ -107,7 +142,86 @@ impl Fetcher {
         deadline: Instant,
         clock: &Clock,
     ) -> Exchange {
-        let _ = (request, target_url, deadline, clock);
-        Exchange { failure: Some(Failure::new(ErrorKind::Internal, "not built yet")), ..Exchange::default() }
+        let began = clock.now();
+        let mut progress = Progress::new(began);
+        if deadline <= began {
+            let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
+            return progress.finish(Some(late), began);
+        }
+        let run = self.run(request, target_url, &mut progress, clock);
+        let failure = match tokio::time::timeout_at(deadline, run).await {
+            Ok(result) => result.err(),
+            Err(_) => Some(progress.at_deadline()),
+        };
+        progress.settle_hop(false, clock);
+        progress.finish(failure, clock.now())
+    }
+
+    /// One request after the other, until a response is no redirect to follow.
+    async fn run(
+        &self,
+        request: &Request,
+        target_url: &str,
+        progress: &mut Progress,
+        clock: &Clock,
+    ) -> Result<(), Failure> {
+        let mut outgoing = first_request(request, target_url)?;
+        let mut own_headers = None;
+        let mut trail = Trail::default();
+        let mut followed = 0;
+        loop {
+            progress.begin_hop(outgoing.uri.to_string(), outgoing.method.clone(), clock.now());
+            let response = exchange::send(&self.shared, request, &outgoing, progress, clock).await?;
+            progress.exchange.redirects = Some(followed);
+            let redirect = progress
+                .exchange
+                .head
+                .as_ref()
+                .filter(|head| request.follow_redirects && redirect::is_redirect(head.status));
+            let Some(head) = redirect else {
+                return response.read_body(request, progress).await;
+            };
+            if followed >= request.max_redirects {
+                let message = format!("more than {} redirects", request.max_redirects);
+                return Err(Failure::new(ErrorKind::RedirectLimit, message));
+            }
+            let own = own_headers.get_or_insert_with(|| request.headers.clone());
+            outgoing = trail.follow(outgoing, own, head)?;
+            followed += 1;
+            progress.settle_hop(true, clock);
+        }
     }
 }
+
+/// The first request of an attempt.
+fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failure> {
+    let unusable = |reason: &dyn std::fmt::Display| {
+        Failure::new(ErrorKind::Internal, format!("the target's URL cannot be used: {reason}"))
+    };
+    let mut uri = Uri::try_from(target_url).map_err(|error| unusable(&error))?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        // Sources take user information out; should it come here all the same, it must go nowhere.
+        let mut url = Url::parse(target_url).map_err(|error| unusable(&error))?;
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        uri = Uri::try_from(url.as_str()).map_err(|error| unusable(&error))?;
+    }
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(unusable(&"it is neither http nor https"));
+    }
+    // Who asks for another host means that host's certificate too, unless told otherwise.
+    let host_header = || {
+        let authority = Authority::try_from(request.headers.get(header::HOST)?.as_bytes()).ok()?;
+        tls::server_name_of(authority.host())
+    };
+    Ok(Outgoing {
+        uri,
+        method: request.method.clone(),
+        headers: request.headers.clone(),
+        body: request.body.clone(),
+        server_name: request.tls.server_name.clone().or_else(host_header),
+    })
+}
+
+#[cfg(test)]
+mod tests;

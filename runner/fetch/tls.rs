@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::FetchSetupError;
 use super::request::{RequestError, TlsOptions};
+use super::{FetchSetupError, facts};
 use crate::clock::Clock;
 
 /// The TLS part of a request, checked: built once.
@@ -26,6 +27,8 @@ use crate::clock::Clock;
 pub(super) struct TlsTemplate {
     /// Verifies against the request's own authorities; none for the operating system's.
     verifier: Option<Arc<WebPkiServerVerifier>>,
+    /// The same authorities as certificates.
+    listed: Arc<[CertificateDer<'static>]>,
     /// Accept any certificate.
     insecure_skip_verify: bool,
     /// The name to ask for and to verify, instead of the URL's host.
@@ -35,14 +38,20 @@ pub(super) struct TlsTemplate {
 /// Checks what the user wrote about TLS.
 pub(super) fn template(options: &TlsOptions) -> Result<TlsTemplate, RequestError> {
     let TlsOptions { ca_pem, insecure_skip_verify, server_name } = options;
-    let verifier = ca_pem.as_ref().map(|pem| ca_verifier(pem)).transpose()?;
+    let (verifier, listed) = match ca_pem {
+        Some(pem) => {
+            let listed = certificates(pem)?;
+            (Some(ca_verifier(&listed)?), listed.into())
+        }
+        None => (None, Arc::default()),
+    };
     let server_name = match server_name {
         Some(name) => {
             Some(server_name_of(name).ok_or_else(|| RequestError::ServerName { name: name.clone() })?)
         }
         None => None,
     };
-    Ok(TlsTemplate { verifier, insecure_skip_verify: *insecure_skip_verify, server_name })
+    Ok(TlsTemplate { verifier, listed, insecure_skip_verify: *insecure_skip_verify, server_name })
 }
 
 /// The name as TLS knows it: a DNS name without its final dot, or an address (with or without brackets).
@@ -52,25 +61,55 @@ pub(super) fn server_name_of(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(bare.to_owned()).ok()
 }
 
-/// A verifier for the authorities in a PEM bundle. One bad certificate refuses the whole bundle: authorities
-/// that are left out in silence are found out in an outage.
-fn ca_verifier(pem: &[u8]) -> Result<Arc<WebPkiServerVerifier>, RequestError> {
+/// The certificates of a PEM bundle. One that cannot be read refuses the whole bundle: authorities that are
+/// left out in silence are found out in an outage.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RequestError> {
+    let mut listed = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        listed.push(certificate.map_err(|error| RequestError::CaFile {
+            reason: format!("certificate {} is not valid PEM: {error}", listed.len() + 1),
+        })?);
+    }
+    if listed.is_empty() {
+        return Err(RequestError::CaFile { reason: "it holds no PEM block \"CERTIFICATE\"".to_owned() });
+    }
+    Ok(listed)
+}
+
+/// A verifier for the authorities of one bundle.
+fn ca_verifier(listed: &[CertificateDer<'static>]) -> Result<Arc<WebPkiServerVerifier>, RequestError> {
     let refused = |reason: String| RequestError::CaFile { reason };
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-        let place = index + 1;
-        let certificate =
-            certificate.map_err(|error| refused(format!("certificate {place} is not valid PEM: {error}")))?;
+    for (index, certificate) in listed.iter().enumerate() {
         roots
-            .add(certificate)
-            .map_err(|error| refused(format!("certificate {place} cannot be used: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(refused("it holds no PEM block \"CERTIFICATE\"".to_owned()));
+            .add(certificate.clone())
+            .map_err(|error| refused(format!("certificate {} cannot be used: {error}", index + 1)))?;
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
         .build()
         .map_err(|error| refused(error.to_string()))
+}
+
+/// Verifies a server certificate that the user listed itself in `ca_file`: dates and name. webpki would refuse
+/// it where it is marked as an authority's, as `openssl req -x509` does; to the user it is simply trusted.
+fn verify_listed(
+    leaf: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, rustls::Error> {
+    let (from, until) = facts::validity(leaf).ok_or(CertificateError::BadEncoding)?;
+    let moment = |seconds: i64| {
+        UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+    };
+    let (not_before, not_after) = (moment(from), moment(until));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+    Ok(ServerCertVerified::assertion())
 }
 
 /// What every handshake of the runner shares.
@@ -124,6 +163,7 @@ impl TlsBase {
     ) -> (Arc<ClientConfig>, Arc<HandshakeRecorder>) {
         let recorder = Arc::new(HandshakeRecorder {
             inner: template.verifier.clone().or_else(|| self.system.clone()),
+            listed: template.listed.clone(),
             accept_any: template.insecure_skip_verify,
             algorithms: self.algorithms,
             clock: clock.clone(),
@@ -158,6 +198,7 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub(super) struct HandshakeRecorder {
     inner: Option<Arc<WebPkiServerVerifier>>,
+    listed: Arc<[CertificateDer<'static>]>,
     accept_any: bool,
     algorithms: WebPkiSupportedAlgorithms,
     clock: Clock,
@@ -185,6 +226,10 @@ impl ServerCertVerifier for HandshakeRecorder {
                 inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
             None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        let result = match result {
+            Err(_) if self.listed.contains(end_entity) => verify_listed(end_entity, server_name, now),
+            result => result,
         };
         let mut shown = self.shown();
         shown.chain =

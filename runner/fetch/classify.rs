@@ -1,0 +1,369 @@
+//! Which kind a failure is, and what to tell people about it. By types and codes, never by an error's text.
+
+use std::error::Error as StdError;
+use std::io;
+
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use rustix::io::Errno;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+
+use super::facts;
+use super::progress::{Stage, WireState};
+use super::tls::Shown;
+use super::wire::{MAX_INTERIM, TooManyInterim};
+use crate::model::{ErrorKind, Failure};
+
+/// A failure on its way through somebody else's boxes.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(super) struct Carried(pub(super) Failure);
+
+/// A fault that is ours whatever the stage.
+fn local(error: &io::Error) -> Option<Failure> {
+    let (kind, message) = match Errno::from_io_error(error)? {
+        Errno::MFILE => (ErrorKind::LocalFds, "the runner has as many files open as it may"),
+        Errno::NFILE => (ErrorKind::LocalFds, "the system has as many files open as it may"),
+        Errno::ADDRNOTAVAIL => (ErrorKind::LocalPorts, "no local port is free"),
+        Errno::NOBUFS | Errno::NOMEM => (ErrorKind::LocalMemory, "the system has no memory for sockets"),
+        _ => return None,
+    };
+    Some(Failure::new(kind, message))
+}
+
+/// Why no connection could be made to `whom`.
+pub(super) fn connect(error: &io::Error, whom: &str) -> Failure {
+    if let Some(failure) = local(error) {
+        return failure;
+    }
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            (ErrorKind::ConnectRefused, format!("{whom} refused the connection"))
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            (ErrorKind::ConnectReset, format!("{whom} reset the connection while it was made"))
+        }
+        io::ErrorKind::TimedOut => (ErrorKind::ConnectTimeout, format!("{whom} did not answer")),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown => {
+            (ErrorKind::NetworkUnreachable, format!("there is no route to {whom}"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            (ErrorKind::ConnectDenied, format!("a local rule forbids to connect to {whom}"))
+        }
+        _ => (ErrorKind::ConnectFailed, format!("cannot connect to {whom}: {error}")),
+    };
+    Failure::new(kind, message)
+}
+
+/// Why an established connection to `whom` broke.
+fn established(error: &io::Error, stage: Stage, whom: &str) -> Failure {
+    if let Some(failure) = local(error) {
+        return failure;
+    }
+    let during = match stage {
+        Stage::Dns | Stage::Connect => "while it was made",
+        Stage::Tls => "during the TLS handshake",
+        Stage::FirstByte => "before a response came",
+        Stage::Transfer => "before the body ended",
+    };
+    let closed = || match stage {
+        Stage::Tls => (ErrorKind::TlsHandshake, format!("{whom} closed the connection {during}")),
+        Stage::Transfer => (ErrorKind::BodyIncomplete, format!("{whom} closed the connection {during}")),
+        _ => (ErrorKind::ConnectionClosed, format!("{whom} closed the connection {during}")),
+    };
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            (ErrorKind::Reset, format!("{whom} reset the connection {during}"))
+        }
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotConnected => closed(),
+        io::ErrorKind::TimedOut => (ErrorKind::Timeout, format!("{whom} fell silent {during}")),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkDown => {
+            (ErrorKind::NetworkUnreachable, format!("the route to {whom} was lost {during}"))
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            (ErrorKind::HttpMalformed, format!("the response is not valid HTTP: {error}"))
+        }
+        _ => (ErrorKind::ConnectFailed, format!("the connection to {whom} broke {during}: {error}")),
+    };
+    Failure::new(kind, message)
+}
+
+/// Why the connector gave no stream.
+pub(super) fn connector(error: &(dyn StdError + 'static), shown: Option<&Shown>, whom: &str) -> Failure {
+    if let Some(Carried(failure)) = find(error) {
+        return failure.clone();
+    }
+    if let (Some(error), Some(shown)) = (find(error), shown) {
+        return tls(error, shown);
+    }
+    match innermost_io(error) {
+        Some(error) => established(error, Stage::Tls, whom),
+        None => Failure::new(ErrorKind::Internal, format!("cannot connect: {error}")),
+    }
+}
+
+/// Why a name has no address. `host` is as in the URL.
+pub(super) fn dns(error: &NetError, host: &str) -> Failure {
+    let (kind, message) = match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => (ErrorKind::DnsNxdomain, format!("the name {host} does not exist")),
+            _ => (ErrorKind::DnsNodata, format!("the name {host} has no address")),
+        },
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => {
+            (ErrorKind::DnsServfail, format!("the resolver failed on {host} (SERVFAIL)"))
+        }
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => {
+            (ErrorKind::DnsRefused, format!("the resolver refused to answer for {host}"))
+        }
+        NetError::Dns(DnsError::ResponseCode(code)) => {
+            (ErrorKind::DnsError, format!("the resolver answered {host} with code {}", u16::from(*code)))
+        }
+        NetError::Timeout => (ErrorKind::DnsTimeout, format!("no resolver answered for {host} in time")),
+        NetError::NoConnections => (ErrorKind::DnsError, "no resolver could be reached".to_owned()),
+        NetError::Busy => (ErrorKind::DnsError, "the runner's own resolver is busy".to_owned()),
+        NetError::Io(error) => match local(error) {
+            Some(failure) => return failure,
+            None => (ErrorKind::DnsError, format!("no resolver could be reached: {error}")),
+        },
+        other => (ErrorKind::DnsError, format!("cannot resolve {host}: {other}")),
+    };
+    Failure::new(kind, message)
+}
+
+/// Why there is no whole response on a connection that stands.
+pub(super) fn http(
+    error: &hyper::Error,
+    stage: Stage,
+    wire: &WireState,
+    shown: Option<&Shown>,
+    whom: &str,
+) -> Failure {
+    // A request that was never taken up carries the connection's own error inside.
+    let telling =
+        chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).last().unwrap_or(error);
+    if find::<TooManyInterim>(telling).is_some() {
+        let message = format!("more than {MAX_INTERIM} interim (1xx) responses came");
+        return Failure::new(ErrorKind::HttpTooManyInterim, message);
+    }
+    if let Some(error) = find::<rustls::Error>(telling) {
+        let none = Shown::default();
+        return tls(error, shown.unwrap_or(&none));
+    }
+    if telling.is_parse_too_large() {
+        let message = "the response's headers are more than 256 or longer than 64 KiB";
+        return Failure::new(ErrorKind::HttpHeadersTooLarge, message);
+    }
+    if telling.is_incomplete_message() {
+        return incomplete(stage, wire, whom);
+    }
+    if let Some(error) = innermost_io(telling) {
+        return established(error, stage, whom);
+    }
+    if telling.is_user() || telling.is_canceled() || telling.is_closed() {
+        return Failure::new(ErrorKind::Internal, format!("the request was not sent: {telling}"));
+    }
+    // What is left is bytes that are no response: a parse error, or a server that spoke first.
+    Failure::new(ErrorKind::HttpMalformed, format!("the response is not valid HTTP: {telling}"))
+}
+
+fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    match stage {
+        Stage::Transfer => {
+            let message = format!("{whom} closed the connection before the body ended");
+            Failure::new(ErrorKind::BodyIncomplete, message)
+        }
+        _ if wire.any_byte => {
+            let message = format!("{whom} closed the connection in the middle of the response's head");
+            Failure::new(ErrorKind::ConnectionClosed, message)
+        }
+        _ => {
+            let message = format!("{whom} closed the connection without a response");
+            Failure::new(ErrorKind::ConnectionClosed, message)
+        }
+    }
+}
+
+/// Why TLS failed, seen with what the handshake has shown.
+pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
+    use rustls::Error;
+    let (kind, message) = match error {
+        Error::InvalidCertificate(error) => return certificate(error, shown),
+        Error::NoCertificatesPresented => (ErrorKind::TlsCert, "the target showed no certificate".to_owned()),
+        Error::AlertReceived(alert) => return alerted(*alert, shown),
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::NoCipherSuitesInCommon
+            | PeerIncompatible::NoKxGroupsInCommon,
+        ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
+        // Before a certificate came, a record that makes no sense is most likely no record at all.
+        Error::InvalidMessage(_) if shown.chain.is_empty() => {
+            (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
+        }
+        other => (ErrorKind::TlsHandshake, format!("the TLS handshake failed: {other}")),
+    };
+    Failure::new(kind, message)
+}
+
+fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
+    let (kind, message) = match error {
+        CertificateError::Expired => (ErrorKind::TlsExpired, "the certificate has expired".to_owned()),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            (ErrorKind::TlsExpired, format!("the certificate expired at {}", moment(not_after.as_secs())))
+        }
+        CertificateError::NotValidYet => {
+            (ErrorKind::TlsNotYetValid, "the certificate is not valid yet".to_owned())
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            let from = moment(not_before.as_secs());
+            (ErrorKind::TlsNotYetValid, format!("the certificate is not valid before {from}"))
+        }
+        CertificateError::NotValidForName => {
+            (ErrorKind::TlsName, "the certificate is for another name".to_owned())
+        }
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            let names = shown.chain.first().and_then(facts::names_of).filter(|names| !names.is_empty());
+            let names = names.unwrap_or_else(|| "no name".to_owned());
+            (ErrorKind::TlsName, format!("the certificate is for {names}, not for {}", expected.to_str()))
+        }
+        _ if shown.no_roots => {
+            let message = "the runner has no certificate authority to verify with: install the system's, or \
+                           set ca_file";
+            (ErrorKind::LocalTrust, message.to_owned())
+        }
+        // Whatever else is wrong with it, that it vouches for itself is what a person has to know.
+        _ if shown.chain.first().is_some_and(facts::is_self_issued) => {
+            (ErrorKind::TlsSelfSigned, "the certificate is signed by itself and not trusted".to_owned())
+        }
+        CertificateError::UnknownIssuer => {
+            let message =
+                "the certificate's issuer is not trusted, or its certificate is missing in the chain";
+            (ErrorKind::TlsUntrusted, message.to_owned())
+        }
+        CertificateError::Revoked => (ErrorKind::TlsCert, "the certificate is revoked".to_owned()),
+        CertificateError::BadSignature => {
+            (ErrorKind::TlsCert, "a signature of the certificate or the handshake is wrong".to_owned())
+        }
+        CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
+        other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),
+    };
+    Failure::new(kind, message)
+}
+
+fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
+    let code = u8::from(alert);
+    let asked = shown.client_certificate_asked
+        && matches!(
+            alert,
+            AlertDescription::HandshakeFailure
+                | AlertDescription::BadCertificate
+                | AlertDescription::NoCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::AccessDenied
+                | AlertDescription::UnknownCA
+        );
+    let (kind, message) = match alert {
+        AlertDescription::CertificateRequired => {
+            (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned())
+        }
+        _ if asked => (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned()),
+        AlertDescription::ProtocolVersion => {
+            (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3".to_owned())
+        }
+        AlertDescription::InsufficientSecurity => {
+            (ErrorKind::TlsVersion, "the target shares no cipher with us".to_owned())
+        }
+        AlertDescription::UnrecognisedName => {
+            (ErrorKind::TlsHandshake, "the target does not know the name it was asked for".to_owned())
+        }
+        _ => (
+            ErrorKind::TlsHandshake,
+            format!("the target refused the TLS handshake: alert {code} ({alert:?})"),
+        ),
+    };
+    Failure::new(kind, message)
+}
+
+/// A moment for people, in UTC.
+fn moment(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| "an unknown time".to_owned(), |moment| moment.to_string())
+}
+
+/// The first error of type `E` in a chain, also inside [`io::Error`]s, whose own `source` skips what they hold.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// The innermost [`io::Error`] of a chain: the one with the system's code.
+fn innermost_io<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    chain(error).filter_map(|error| error.downcast_ref()).last()
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    // Bounded: a chain is a handful long, and one that is not must not hold us up.
+    std::iter::successors(Some(error), |error| inside(*error)).take(16)
+}
+
+fn inside<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_errors_by_code() {
+        let cases = [
+            (Errno::CONNREFUSED, ErrorKind::ConnectRefused),
+            (Errno::CONNRESET, ErrorKind::ConnectReset),
+            (Errno::TIMEDOUT, ErrorKind::ConnectTimeout),
+            (Errno::NETUNREACH, ErrorKind::NetworkUnreachable),
+            (Errno::HOSTUNREACH, ErrorKind::NetworkUnreachable),
+            (Errno::NETDOWN, ErrorKind::NetworkUnreachable),
+            (Errno::ACCESS, ErrorKind::ConnectDenied),
+            (Errno::PERM, ErrorKind::ConnectDenied),
+            (Errno::MFILE, ErrorKind::LocalFds),
+            (Errno::NFILE, ErrorKind::LocalFds),
+            (Errno::ADDRNOTAVAIL, ErrorKind::LocalPorts),
+            (Errno::NOBUFS, ErrorKind::LocalMemory),
+            (Errno::NOMEM, ErrorKind::LocalMemory),
+            (Errno::AFNOSUPPORT, ErrorKind::ConnectFailed),
+        ];
+        for (code, kind) in cases {
+            assert_eq!(connect(&code.into(), "x").kind, kind, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn broken_connections_by_stage() {
+        let cases = [
+            (io::ErrorKind::ConnectionReset, Stage::FirstByte, ErrorKind::Reset),
+            (io::ErrorKind::ConnectionReset, Stage::Transfer, ErrorKind::Reset),
+            (io::ErrorKind::UnexpectedEof, Stage::Tls, ErrorKind::TlsHandshake),
+            (io::ErrorKind::UnexpectedEof, Stage::FirstByte, ErrorKind::ConnectionClosed),
+            (io::ErrorKind::UnexpectedEof, Stage::Transfer, ErrorKind::BodyIncomplete),
+            (io::ErrorKind::InvalidData, Stage::Transfer, ErrorKind::HttpMalformed),
+        ];
+        for (error, stage, kind) in cases {
+            assert_eq!(established(&error.into(), stage, "x").kind, kind, "{error:?} {stage:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_found_through_boxes() {
+        let inner = io::Error::other(rustls::Error::DecryptError);
+        let outer = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
+        assert_eq!(find::<rustls::Error>(&outer), Some(&rustls::Error::DecryptError));
+        let carried = Carried(Failure::new(ErrorKind::LocalFds, "x"));
+        assert_eq!(connector(&carried, None, "x").kind, ErrorKind::LocalFds);
+    }
+}

@@ -1,0 +1,168 @@
+//! An address becomes a connection: our own dialer under hyper-rustls, so that resolving and connecting are
+//! timed apart from TLS.
+//!
+//! Several addresses are tried as RFC 8305 says: in order, the next one when the one before fails or has been
+//! silent for a while, the first connection wins.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::classify::{self, Carried};
+use super::progress::{Stage, Wire};
+use super::request::IpVersion;
+use super::{Shared, resolve};
+use crate::clock::Clock;
+use crate::model::{ErrorKind, Failure, Outcome};
+
+/// Connects once, for one request.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) wire: Wire,
+    pub(super) clock: Clock,
+    pub(super) ip_version: IpVersion,
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = Carried;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Carried>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Carried>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialer = self.clone();
+        Box::pin(async move { dialer.dial(&uri).await.map(TokioIo::new).map_err(Carried) })
+    }
+}
+
+impl Dialer {
+    async fn dial(&self, uri: &Uri) -> Result<TcpStream, Failure> {
+        let host = uri.host().unwrap_or_default();
+        let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let stream = match bare.parse::<IpAddr>() {
+            Ok(address) => {
+                if !allowed(address, self.ip_version) {
+                    return Err(resolve::no_address(bare, self.ip_version));
+                }
+                self.connect_first(&[address], port).await?
+            }
+            Err(_) => {
+                let addresses = self.resolve(host).await?;
+                self.connect_first(&addresses, port).await?
+            }
+        };
+        // The request is one small write; waiting for more to send would only delay it.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+        let (answer, took) = self.shared.resolver.resolve(host, self.ip_version, &self.clock).await;
+        let mut wire = self.wire.lock();
+        wire.dns = Some(took);
+        let answer = answer?;
+        wire.dns_answers = Some(answer.found);
+        Ok(answer.addresses)
+    }
+
+    /// Connects to the first address that answers.
+    async fn connect_first(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
+        let began = self.clock.now();
+        self.wire.lock().stage = Stage::Connect;
+        let connected = match addresses {
+            [only] => self.connect(SocketAddr::new(*only, port)).await,
+            several => self.race(several, port).await,
+        };
+        let stream = connected?;
+        let now = self.clock.now();
+        let mut wire = self.wire.lock();
+        wire.stage = Stage::Tls;
+        wire.connect = Some(now.saturating_duration_since(began));
+        wire.connected_at = Some(now);
+        if let Ok(address) = stream.peer_addr() {
+            wire.remote_addr = Some(address);
+        }
+        Ok(stream)
+    }
+
+    /// The one place where an address is connected to.
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, Failure> {
+        self.wire.lock().remote_addr = Some(address);
+        let connected: io::Result<TcpStream> = TcpStream::connect(address).await;
+        connected.map_err(|error| classify::connect(&error, &address.to_string()))
+    }
+
+    /// Tries the addresses in order, the next one when the newest fails or has been silent for the stagger.
+    async fn race(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
+        let stagger = self.shared.connect_stagger;
+        let mut waiting = addresses.iter();
+        let mut running = Vec::with_capacity(addresses.len());
+        let mut worst: Option<Failure> = None;
+        let mut silence = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        loop {
+            let next = waiting.next();
+            if let Some(address) = next {
+                running.push(Box::pin(self.connect(SocketAddr::new(*address, port))));
+                silence.as_mut().reset(self.clock.now() + stagger);
+            } else if running.is_empty() {
+                let nothing = || Failure::new(ErrorKind::ConnectFailed, "there is no address to connect to");
+                return Err(worst.unwrap_or_else(nothing));
+            }
+            let more = waiting.len() > 0;
+            let ended = std::future::poll_fn(|cx| {
+                for index in 0..running.len() {
+                    if let Poll::Ready(result) = running[index].as_mut().poll(cx) {
+                        drop(running.swap_remove(index));
+                        return Poll::Ready(Some(result));
+                    }
+                }
+                if more && silence.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            });
+            match ended.await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(failure)) => worst = Some(more_telling(worst.take(), failure)),
+                None => {}
+            }
+        }
+    }
+}
+
+fn allowed(address: IpAddr, version: IpVersion) -> bool {
+    match version {
+        IpVersion::Any => true,
+        IpVersion::V4 => address.is_ipv4(),
+        IpVersion::V6 => address.is_ipv6(),
+    }
+}
+
+/// Of two addresses' failures, the one to report: ours before theirs, since with it nothing is proven; theirs
+/// before what is between us and them, since a missing IPv6 route says nothing of a refused IPv4 connection.
+fn more_telling(earlier: Option<Failure>, later: Failure) -> Failure {
+    let weight = |failure: &Failure| match failure.kind.group() {
+        crate::model::ErrorGroup::Local => 2,
+        _ if failure.kind.outcome() == Outcome::Down => 1,
+        _ => 0,
+    };
+    match earlier {
+        Some(earlier) if weight(&earlier) >= weight(&later) => earlier,
+        _ => later,
+    }
+}

@@ -1,0 +1,246 @@
+//! What is known of an attempt so far, kept outside the future that the deadline cuts off.
+//!
+//! [`Progress`] belongs to the attempt's task alone. [`Wire`] is the part that hyper's connector and connection
+//! own a share of; both run in the attempt's task too, so its lock is never waited for.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Bytes;
+
+use super::body::KeptBody;
+use super::facts;
+use super::tls::{HandshakeRecorder, Shown};
+use crate::clock::{Clock, Instant};
+use crate::model::{ErrorKind, Exchange, Failure, Head, Hop, Phases};
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stage {
+    /// Waiting for, or asking, the resolver.
+    #[default]
+    Dns,
+    /// Connecting.
+    Connect,
+    /// Shaking hands.
+    Tls,
+    /// Sending the request and waiting for the response's head.
+    FirstByte,
+    /// Reading the body.
+    Transfer,
+}
+
+/// What the dialer and the connection tell of one request.
+#[derive(Debug, Default)]
+pub(super) struct WireState {
+    /// How far the dialer has come; `Tls` once it is done.
+    pub(super) stage: Stage,
+    /// Time to resolve the name.
+    pub(super) dns: Option<Duration>,
+    /// Time to connect.
+    pub(super) connect: Option<Duration>,
+    /// When the connection stood.
+    pub(super) connected_at: Option<Instant>,
+    /// The address connected to, or tried last.
+    pub(super) remote_addr: Option<SocketAddr>,
+    /// How many addresses the resolver gave.
+    pub(super) dns_answers: Option<u32>,
+    /// Bytes of the final response's head, once it is whole.
+    pub(super) header_bytes: Option<u64>,
+    /// Whether any byte of a response has come.
+    pub(super) any_byte: bool,
+}
+
+/// A share of what the dialer and the connection tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wire(Arc<Mutex<WireState>>);
+
+impl Wire {
+    pub(super) fn lock(&self) -> MutexGuard<'_, WireState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt so far.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) exchange: Exchange,
+    /// What the current request's dialer and connection tell.
+    pub(super) wire: Wire,
+    /// What the current request's handshake shows; none for plain http.
+    pub(super) handshake: Option<Arc<HandshakeRecorder>>,
+    /// The body of the last response.
+    pub(super) body: KeptBody,
+    /// The current request's phases that are not the dialer's.
+    pub(super) tls: Option<Duration>,
+    pub(super) first_byte: Option<Duration>,
+    /// How far the current request has come beyond the dialer.
+    stage: Stage,
+    /// When `stage` began.
+    stage_began: Instant,
+    hop_url: String,
+    hop_status: Option<u16>,
+    hop_began: Instant,
+    began: Instant,
+}
+
+impl Progress {
+    /// An attempt that begins now.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            exchange: Exchange::default(),
+            wire: Wire::default(),
+            handshake: None,
+            body: KeptBody::default(),
+            tls: None,
+            first_byte: None,
+            stage: Stage::Dns,
+            stage_began: now,
+            hop_url: String::new(),
+            hop_status: None,
+            hop_began: now,
+            began: now,
+        }
+    }
+
+    /// The next request begins; what was known of the one before has been settled.
+    pub(super) fn begin_hop(&mut self, url: String, method: http::Method, now: Instant) {
+        self.wire = Wire::default();
+        self.handshake = None;
+        self.body = KeptBody::default();
+        self.tls = None;
+        self.first_byte = None;
+        self.stage = Stage::Dns;
+        self.stage_began = now;
+        self.hop_began = now;
+        self.exchange.method = Some(method);
+        self.hop_status = None;
+        self.hop_url = url;
+    }
+
+    /// The head of the current request's response has come.
+    pub(super) fn head_came(&mut self, head: Head, now: Instant) {
+        self.first_byte = Some(self.in_stage(now));
+        self.enter(Stage::Transfer, now);
+        self.hop_status = Some(head.status);
+        self.exchange.head = Some(head);
+    }
+
+    /// The current request has come to `stage`.
+    pub(super) fn enter(&mut self, stage: Stage, now: Instant) {
+        self.stage = stage;
+        self.stage_began = now;
+    }
+
+    /// How far the current request has come.
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage {
+            // Until the connector is done, the dialer knows best.
+            Stage::Dns => self.wire.lock().stage,
+            later => later,
+        }
+    }
+
+    /// How long the current stage lasts.
+    pub(super) fn in_stage(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stage_began)
+    }
+
+    /// The failure that the deadline makes of the stage it met.
+    pub(super) fn at_deadline(&self) -> Failure {
+        let remote = self.wire.lock().remote_addr;
+        let whom = remote.map_or_else(|| "the target".to_owned(), |address| address.to_string());
+        let (kind, message) = match self.stage() {
+            Stage::Dns => (ErrorKind::DnsTimeout, "the name was not resolved before the deadline".to_owned()),
+            Stage::Connect => {
+                (ErrorKind::ConnectTimeout, format!("{whom} did not answer before the deadline"))
+            }
+            Stage::Tls => {
+                (ErrorKind::TlsTimeout, format!("{whom} did not end the TLS handshake before the deadline"))
+            }
+            Stage::FirstByte => {
+                (ErrorKind::Timeout, format!("{whom} did not send a response before the deadline"))
+            }
+            Stage::Transfer => {
+                let read = self.body.read();
+                let message = format!("{whom} did not end the body before the deadline, {read} bytes came");
+                (ErrorKind::Timeout, message)
+            }
+        };
+        Failure::new(kind, message)
+    }
+
+    /// The current request ended, well or not: its facts and phases go into the exchange.
+    pub(super) fn settle_hop(&mut self, more_follow: bool, clock: &Clock) {
+        let now = clock.now();
+        // The body of a redirect that is followed is not read.
+        let transfer = self.body.begun().then(|| self.in_stage(now));
+        let wire = self.wire.lock();
+        let phases = Phases {
+            dns: wire.dns,
+            connect: wire.connect,
+            tls: self.tls,
+            first_byte: self.first_byte,
+            transfer,
+            total: Some(now.saturating_duration_since(self.hop_began)),
+        };
+        let exchange = &mut self.exchange;
+        exchange.remote_addr = wire.remote_addr;
+        exchange.dns_answers = wire.dns_answers;
+        exchange.header_bytes = wire.header_bytes.or(exchange.header_bytes);
+        exchange.connection_reused = wire.connected_at.map(|_| false);
+        drop(wire);
+        if let Some(handshake) = self.handshake.take() {
+            settle_tls(exchange, &handshake.shown());
+        }
+        add_phases(&mut exchange.phases, &phases);
+        let status = self.hop_status;
+        let url = std::mem::take(&mut self.hop_url);
+        if more_follow || !exchange.hops.is_empty() {
+            exchange.hops.push(Hop { url: url.clone(), status, phases });
+        }
+        exchange.final_url = Some(url);
+    }
+
+    /// The attempt ended.
+    pub(super) fn finish(mut self, failure: Option<Failure>, now: Instant) -> Exchange {
+        let body = std::mem::take(&mut self.body);
+        let mut exchange = self.exchange;
+        exchange.phases.total = Some(now.saturating_duration_since(self.began));
+        if body.begun() {
+            exchange.body_bytes = Some(body.read());
+            exchange.decoded_bytes = Some(body.read());
+            exchange.body_truncated = body.ended().then(|| body.truncated());
+            exchange.body = body.into_bytes();
+        } else {
+            exchange.body = Bytes::new();
+        }
+        exchange.failure = failure;
+        exchange
+    }
+}
+
+/// Adds a hop's phases to the sum; the total is the attempt's own.
+fn add_phases(sum: &mut Phases, hop: &Phases) {
+    let Phases { dns, connect, tls, first_byte, transfer, total: _ } = hop;
+    for (sum, hop) in [
+        (&mut sum.dns, dns),
+        (&mut sum.connect, connect),
+        (&mut sum.tls, tls),
+        (&mut sum.first_byte, first_byte),
+        (&mut sum.transfer, transfer),
+    ] {
+        *sum = match (*sum, *hop) {
+            (Some(sum), Some(hop)) => Some(sum + hop),
+            (sum, hop) => sum.or(hop),
+        };
+    }
+}
+
+/// Adds what the handshake has shown, where it has shown anything.
+fn settle_tls(exchange: &mut Exchange, shown: &Shown) {
+    if !shown.chain.is_empty() {
+        facts::add_shown(exchange.tls.get_or_insert_default(), shown);
+    }
+}
