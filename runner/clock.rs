@@ -82,6 +82,12 @@ impl Clock {
     }
 }
 
+/// CPU time that the calling thread has used since its start: what a check is charged by.
+pub fn thread_cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
 /// A new run identity: a UUIDv7 (RFC 9562 section 5.7), so that identities sort by their start.
 pub fn new_run_id() -> String {
     uuid::Uuid::now_v7().hyphenated().to_string()

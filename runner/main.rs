@@ -1,2 +1,7 @@
-//! Probity.
-fn main() {}
+//! The program `probity`: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    probity::cli::main().into()
+}

@@ -1,3 +1,96 @@
-//! The commands: one file each; only output.rs prints.
+//! The commands: one file each; only `output.rs` prints.
 
-pub mod demo;
+mod demo;
+mod exit;
+mod interrupt;
+mod output;
+mod plugin;
+mod progress;
+mod run;
+mod summary;
+mod table;
+mod validate;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+pub use exit::Exit;
+
+use crate::telemetry::{LogOptions, start_log};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "probity", version, about, max_term_width = 100, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// How the log on standard error is written.
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// The least level of the log: off, error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log: LevelFilter,
+    /// Write the log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a small website on this machine and probe it: the whole path, to look at and to edit
+    Demo(demo::DemoArgs),
+    /// Run pipelines until Ctrl-C or SIGTERM, or each target once
+    Run(run::RunArgs),
+    /// Tell everything that `run` would refuse, all at once
+    Validate(validate::ValidateArgs),
+    /// Work on check plugins
+    Plugin(plugin::PluginArgs),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For people.
+    Table,
+    /// One JSON object a result, with the names of the Parquet columns.
+    Json,
+}
+
+/// Which pipelines.
+#[derive(Debug, Args)]
+struct PipelineArgs {
+    /// Pipeline files, or folders of them
+    #[arg(value_name = "PATH", default_value = "pipelines")]
+    paths: Vec<PathBuf>,
+}
+
+/// Runs the program.
+pub fn main() -> Exit {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // clap's own text; it goes to standard output for --help and --version.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    let level = line.log.log;
+    start_log(LogOptions { level, json: line.log.log_json });
+    let done = match line.command {
+        Command::Demo(args) => demo::demo(args),
+        Command::Run(args) => run::run(args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Plugin(args) => plugin::plugin(args),
+    };
+    done.unwrap_or_else(|error| {
+        output::note(&format!("error: {error:#}"));
+        Exit::Failed
+    })
+}

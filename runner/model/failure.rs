@@ -97,6 +97,8 @@ error_kinds! {
     HttpMalformed = "http_malformed", Http, Down;
     /// The response has more or longer headers than the limit.
     HttpHeadersTooLarge = "http_headers_too_large", Http, Down;
+    /// More interim (1xx) responses than the limit.
+    HttpTooManyInterim = "http_too_many_1xx", Http, Down;
     /// The body ended before its announced length.
     BodyIncomplete = "body_incomplete", Http, Down;
     /// The body is longer than `fail_if_body_over`.
@@ -113,6 +115,8 @@ error_kinds! {
     LocalPorts = "local_ports", Local, Unknown;
     /// The runner has no memory left for sockets.
     LocalMemory = "local_memory", Local, Unknown;
+    /// The runner has no certificate authority to verify with.
+    LocalTrust = "local_trust", Local, Unknown;
     /// The runner was stopped before the attempt ended.
     LocalShutdown = "local_shutdown", Local, Unknown;
     /// A fault of the runner itself.

@@ -1,1 +1,22 @@
 //! One pipeline: its file, what is built from it, and the data path.
+//!
+//! A file becomes [`PipelineText`] (what the user wrote), then [`Built`] (checked, compiled, ready),
+//! then a running task of a [`Runner`] (`run.rs`, the data path).
+
+mod config;
+mod files;
+mod build;
+mod ticks;
+mod stages;
+mod run;
+mod stop;
+mod runner;
+
+pub use build::{Built, ParquetPlan, SinkPlan, Workshop, build, build_all};
+pub use config::PipelineText;
+pub use files::{PipelineFile, RUNNER_FILE, find};
+pub use run::run;
+pub use runner::{RunSummary, Runner, RunnerOptions, StartError};
+pub use stages::{RunCounters, Stages};
+pub use stop::{Stop, StopLevel, StopSwitch};
+pub use ticks::{Once, Ticks};

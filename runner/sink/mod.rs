@@ -1,1 +1,127 @@
 //! Stage 5: results go somewhere.
+//!
+//! A [`Writer`] is one thread a results folder. It gathers results into a [`ResultBatch`] (two Arrow
+//! record batches), writes that to the journal ([`parquet`]), and only then hands it to the followers
+//! ([`stdout`] is one), so that whatever a follower shows is safe already.
+
+pub mod batch;
+pub mod counters;
+pub mod follow;
+pub mod parquet;
+pub mod stdout;
+pub mod stop;
+pub mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::error::ArrowError;
+
+pub use batch::{BatchBuilder, ResultBatch};
+pub use counters::WriterCounters;
+pub use follow::{Follower, FollowerSpec};
+pub use parquet::{Fsync, ParquetSpec, Rotate};
+pub use stdout::{Format, StdoutSink};
+pub use stop::StopSignal;
+pub use writer::{ResultSender, SendRefused, Writer, WriterSpec, WriterSummary};
+
+/// Why a sink could not be opened, or a file not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Another process writes under this runner name.
+    #[error("the runner name \"{runner}\" is in use by {} (lock file \"{}\"); stop that one, or give this one another name with --runner", holder(*.pid), .lock.display())]
+    Locked {
+        /// The runner's name.
+        runner: String,
+        /// The lock file.
+        lock: PathBuf,
+        /// The process that holds it, where the lock file says so.
+        pid: Option<u32>,
+    },
+    /// State and results would lie on different file systems, so that no file could be published
+    /// by renaming it.
+    #[error("\"{}\" and \"{}\" are on different file systems: a finished file is renamed from one into the other; choose a results folder whose parent is on its own file system", .results.display(), .state.display())]
+    OtherFileSystem {
+        /// The results folder.
+        results: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+    },
+    /// The results path has no last part that could name it.
+    #[error("\"{}\" cannot be a results folder: its path has to end in a folder's name other than \"state\"", .path.display())]
+    ResultsPath {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A runner name that cannot be part of a file name.
+    #[error(
+        "\"{runner}\" cannot be a runner's name: 1 to 128 of a-z, 0-9, \".\", \"_\" and \"-\", and not a dot first"
+    )]
+    RunnerName {
+        /// The name as given.
+        runner: String,
+    },
+    /// A run's identity that is no UUID.
+    #[error("\"{run_id}\" cannot identify a run: it has to be a hyphenated UUID")]
+    RunId {
+        /// The identity as given.
+        run_id: String,
+    },
+    /// A journal that a newer version of the program wrote. It is left untouched.
+    #[error("the journal \"{}\" was written by a newer version (format {format}, schema {schema}); run that version", .path.display())]
+    NewerJournal {
+        /// The journal.
+        path: PathBuf,
+        /// Its format version.
+        format: u16,
+        /// Its schema version.
+        schema: u16,
+    },
+    /// A journal in which nothing can be read.
+    #[error("the journal \"{}\" cannot be read: {reason}", .path.display())]
+    UnreadableJournal {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An operation on a file or folder failed.
+    #[error("could not {action} \"{}\"", .path.display())]
+    Io {
+        /// What was tried, as a verb: `create`, `write to`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Columns could not be built or encoded.
+    #[error("could not build columns")]
+    Columns(#[from] ArrowError),
+    /// A Parquet file could not be encoded.
+    #[error("could not encode \"{}\"", .path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What the encoder said.
+        source: ::parquet::errors::ParquetError,
+    },
+    /// A thread could not be started.
+    #[error("could not start a thread for the sink")]
+    Thread(#[source] io::Error),
+    /// The sink's thread did not end by the deadline that it was stopped with.
+    #[error("the sink did not finish in time; its journals stay and are converted at the next start")]
+    StillWriting,
+}
+
+impl SinkError {
+    /// Wraps an I/O error with what was tried on which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}

@@ -1,0 +1,123 @@
+//! The kit to write a check for Probity in Rust: one trait (`Check`), one macro (`export!`).
+//!
+//! A check is a pure function of its configuration and an observation. It has no clock, no network
+//! and no files, so it can be tested like any other function: `TestObservation` stands in for the
+//! host in native tests, and `cases` runs a plugin's `cases.toml`. `plugins/README.md` shows a whole
+//! check.
+
+mod config;
+mod excerpt;
+mod observation;
+#[cfg(feature = "regex")]
+mod pattern;
+mod verdict;
+
+pub mod report;
+pub mod state;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+#[cfg(not(target_arch = "wasm32"))]
+mod test_observation;
+
+#[cfg(all(feature = "cases", not(target_arch = "wasm32")))]
+pub mod cases;
+
+pub use config::{Length, OneOrMany, parse as parse_config};
+pub use excerpt::excerpt;
+pub use observation::{Observation, Phase};
+#[cfg(feature = "regex")]
+pub use pattern::Pattern;
+pub use report::{Level, annotate, log, metric};
+#[cfg(not(target_arch = "wasm32"))]
+pub use test_observation::TestObservation;
+pub use verdict::{Findings, MESSAGE_BYTES, Status, Verdict};
+
+/// A check plugin.
+pub trait Check: Sized + 'static {
+    /// What the plugin says of itself.
+    const MANIFEST: Manifest;
+
+    /// The configuration as it is written under `config` in a pipeline file. Let unknown keys be
+    /// errors: `#[serde(deny_unknown_fields)]`.
+    type Config: serde::de::DeserializeOwned;
+
+    /// Called once per configuration, before any `run`: compile expressions here. The error is
+    /// shown to the person who wrote the configuration.
+    fn configure(config: Self::Config) -> Result<Self, String>;
+
+    /// Judges one attempt. An error means: could not judge.
+    fn run(&self, seen: &dyn Observation) -> Result<Verdict, String>;
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Manifest {
+    /// The plugin's name: `env!("CARGO_PKG_NAME")`.
+    pub name: &'static str,
+    /// The plugin's version: `env!("CARGO_PKG_VERSION")`.
+    pub version: &'static str,
+    /// One line on what it judges: `env!("CARGO_PKG_DESCRIPTION")`.
+    pub summary: &'static str,
+    /// JSON Schema 2020-12 of the configuration: `include_str!("../schema.json")`.
+    pub config_schema: &'static str,
+    /// Whether it reads the body. Where no check does, the runner need not keep it.
+    pub needs_body: bool,
+}
+
+impl Manifest {
+    /// The documented keys of the contract's `describe`, with their values.
+    pub fn entries(&self) -> [(&'static str, &'static str); 5] {
+        [
+            ("name", self.name),
+            ("version", self.version),
+            ("summary", self.summary),
+            ("config-schema", self.config_schema),
+            ("needs-body", if self.needs_body { "true" } else { "false" }),
+        ]
+    }
+}
+
+/// Makes a type that implements `Check` the plugin of this crate. On other targets than wasm32 it
+/// does nothing, so that tests build without a host.
+#[macro_export]
+macro_rules! export {
+    ($check:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the bindings name the exported functions by attribute")]
+        const _: () = {
+            ::std::thread_local! {
+                static CONFIGURED: ::std::cell::RefCell<::std::option::Option<$check>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            struct Plugin;
+
+            impl $crate::guest::bindings::exports::probity::check::manifest::Guest for Plugin {
+                fn describe() -> ::std::vec::Vec<(::std::string::String, ::std::string::String)> {
+                    $crate::guest::describe::<$check>()
+                }
+            }
+
+            impl $crate::guest::bindings::exports::probity::check::checker::Guest for Plugin {
+                fn configure(
+                    config: ::std::string::String,
+                ) -> ::std::result::Result<(), ::std::string::String> {
+                    CONFIGURED.with(|slot| $crate::guest::configure(slot, &config))
+                }
+
+                fn run(
+                    observation: &$crate::guest::bindings::probity::check::observation::Observation,
+                ) -> ::std::result::Result<
+                    $crate::guest::bindings::exports::probity::check::checker::Verdict,
+                    ::std::string::String,
+                > {
+                    CONFIGURED.with(|slot| $crate::guest::run(slot, observation))
+                }
+            }
+
+            $crate::guest::bindings::export_bindings!(Plugin with_types_in $crate::guest::bindings);
+        };
+    };
+}

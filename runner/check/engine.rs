@@ -1,0 +1,155 @@
+//! The engine under the checks: compiler, instance pool and heartbeat, with everything that a check
+//! does not need turned off. Nothing of it is global: two engines in a process know nothing of each
+//! other.
+
+use std::fmt;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+
+use super::contract;
+use super::limits::{MEMORY_BYTES_MAX, STACK_BYTES, TABLE_ELEMENTS};
+use super::sandbox::Call;
+use super::ticker::{Ticker, Ticking};
+
+/// Instances at one time: one for each check thread, some for loading.
+const INSTANCES: u32 = 64;
+/// Memory slots. Many more than instances: a slot keeps the image of the plugin that it held last,
+/// and to give it another costs more than the call itself.
+const MEMORIES: u32 = 128;
+/// Bytes of a slot that are reset by copying instead of by a system call.
+const KEEP_RESIDENT: usize = 256 << 10;
+/// Address space kept free behind each slot, so that most bounds checks can be left out.
+const GUARD: u64 = 32 << 20;
+
+/// Proposals that no check needs, or that cost determinism or the memory bound.
+const OFF: [WasmFeatures; 7] = [
+    WasmFeatures::MEMORY64,
+    WasmFeatures::MULTI_MEMORY,
+    WasmFeatures::RELAXED_SIMD,
+    WasmFeatures::TAIL_CALL,
+    WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::WIDE_ARITHMETIC,
+    WasmFeatures::CUSTOM_PAGE_SIZES,
+];
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The sandbox does not work on this machine.
+    #[error("the sandbox for checks cannot be made on this machine: {0}")]
+    Unusable(String),
+    /// The heartbeat's thread could not be started.
+    #[error("the thread that keeps the time of checks cannot be started")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// Compiles plugins and makes their instances.
+pub struct CheckEngine {
+    engine: Engine,
+    linker: Linker<Call>,
+    ticker: Ticker,
+    is_pooled: bool,
+}
+
+impl CheckEngine {
+    /// Makes the engine and starts its heartbeat. Blocks for some milliseconds.
+    ///
+    /// Where the address space for the instance pool is not to be had (`ulimit -v`), instances are
+    /// made one by one, which is slower.
+    pub fn new() -> Result<Self, EngineError> {
+        let (engine, is_pooled) = match Engine::new(&config(Some(pool(Enabled::Auto)))) {
+            Ok(engine) => (engine, true),
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "no address space for a pool of check instances, checks will be slower"
+                );
+                let engine = Engine::new(&config(None));
+                (engine.map_err(|error| EngineError::Unusable(format!("{error:#}")))?, false)
+            }
+        };
+        Self::with(engine, is_pooled)
+    }
+
+    /// An engine without the pool.
+    #[cfg(test)]
+    pub(super) fn on_demand() -> Result<Self, EngineError> {
+        let engine =
+            Engine::new(&config(None)).map_err(|error| EngineError::Unusable(format!("{error:#}")))?;
+        Self::with(engine, false)
+    }
+
+    fn with(engine: Engine, is_pooled: bool) -> Result<Self, EngineError> {
+        let linker =
+            contract::linker(&engine).map_err(|error| EngineError::Unusable(format!("{error:#}")))?;
+        let ticker = Ticker::start(engine.clone()).map_err(EngineError::Ticker)?;
+        Ok(Self { engine, linker, ticker, is_pooled })
+    }
+
+    /// Whether instances come from the pool.
+    pub fn is_pooled(&self) -> bool {
+        self.is_pooled
+    }
+
+    /// The engine itself.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What plugins may import: our contract.
+    pub(super) fn linker(&self) -> &Linker<Call> {
+        &self.linker
+    }
+
+    /// To be held while a call runs.
+    pub(super) fn keep_ticking(&self) -> Ticking<'_> {
+        self.ticker.keep_ticking()
+    }
+}
+
+impl fmt::Debug for CheckEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckEngine").field("is_pooled", &self.is_pooled).finish_non_exhaustive()
+    }
+}
+
+fn config(pool: Option<PoolingAllocationConfig>) -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.max_wasm_stack(STACK_BYTES);
+    // The same input gives the same verdict on every machine.
+    config.cranelift_nan_canonicalization(true);
+    config.parallel_compilation(true);
+    config.concurrency_support(false);
+    for feature in OFF {
+        config.wasm_features(feature, false);
+    }
+    config.memory_reservation(MEMORY_BYTES_MAX as u64);
+    config.memory_guard_size(GUARD);
+    config.memory_may_move(false);
+    if let Some(pool) = pool {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}
+
+fn pool(pagemap_scan: Enabled) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES);
+    // A component of wit-component has three core instances, an interpreter up to 40.
+    pool.total_core_instances(INSTANCES * 40);
+    pool.max_component_instance_size(8 << 20);
+    pool.max_core_instance_size(4 << 20);
+    pool.total_memories(MEMORIES);
+    pool.max_memory_size(MEMORY_BYTES_MAX);
+    pool.max_memories_per_module(1);
+    pool.total_tables(MEMORIES * 2);
+    pool.max_tables_per_module(4);
+    pool.table_elements(TABLE_ELEMENTS);
+    pool.max_unused_warm_slots(MEMORIES);
+    // Without these two a fresh instance costs four times as much.
+    pool.linear_memory_keep_resident(KEEP_RESIDENT);
+    pool.pagemap_scan(pagemap_scan);
+    pool
+}

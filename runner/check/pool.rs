@@ -1,0 +1,279 @@
+//! The threads that call checks: apart from the I/O threads, so that a slow check distorts no other
+//! target's latency, behind a queue with a bound.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout_at;
+
+use super::fault::{Fault, FaultKind};
+use super::gate::Gate;
+use super::observed::Observed;
+use super::set::{CheckSet, Judgement};
+use crate::clock::{Clock, Instant};
+
+/// The native stack of a check thread, in bytes: the guest's 512 KiB lie on it, with our frames.
+const THREAD_STACK_BYTES: usize = 4 << 20;
+
+/// How many threads, how long a queue.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// Threads, at least one.
+    pub threads: usize,
+    /// Exchanges that may wait. Beyond it, whoever brings one waits itself.
+    pub queue: usize,
+}
+
+impl Default for PoolSettings {
+    /// A thread for each CPU, and a queue of 1,024: at 30 us a check, some 15 ms of work for two.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { threads, queue: 1_024 }
+    }
+}
+
+/// Why there is no pool.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread for checks cannot be started")]
+pub struct PoolError(#[source] std::io::Error);
+
+/// What the pool has done, for gauges and counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Exchanges that wait now.
+    pub queued: usize,
+    /// Calls of checks that ended.
+    pub calls: u64,
+    /// Nanoseconds that these took, over all threads.
+    pub busy_nanos: u64,
+    /// Calls that ended in an error, by kind.
+    pub errors: Vec<(FaultKind, u64)>,
+}
+
+/// The check threads.
+#[derive(Debug)]
+pub struct CheckPool {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    room: Arc<Semaphore>,
+    counters: Counters,
+}
+
+/// What waits. One line for all pipelines; fairness between them belongs here.
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    set: Arc<CheckSet>,
+    observed: Arc<Observed>,
+    gate: Arc<Gate>,
+    answer: oneshot::Sender<Judgement>,
+    /// A place in the queue, given back when a thread takes the job.
+    place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    queued: AtomicUsize,
+    calls: AtomicU64,
+    busy_nanos: AtomicU64,
+    errors: [AtomicU64; FaultKind::ALL.len()],
+}
+
+impl CheckPool {
+    /// Starts the threads.
+    pub fn start(settings: PoolSettings, clock: &Clock) -> Result<Self, PoolError> {
+        let shared = Arc::new(Shared {
+            clock: clock.clone(),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            room: Arc::new(Semaphore::new(settings.queue.clamp(1, Semaphore::MAX_PERMITS))),
+            counters: Counters::default(),
+        });
+        // Made first, so that an error below stops the threads that were started before it.
+        let pool = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
+        for number in 0..settings.threads.max(1) {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new()
+                .name(format!("check-{number}"))
+                .stack_size(THREAD_STACK_BYTES)
+                .spawn(move || shared.work())
+                .map_err(PoolError)?;
+            lock(&pool.threads).push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Has an attempt judged by the checks of its pipeline.
+    ///
+    /// Ends at the deadline, whatever the checks do: what they have not said by then is an error.
+    /// Waits for a place in the queue where there is none; the wait counts.
+    pub fn judge(
+        &self,
+        set: &Arc<CheckSet>,
+        observed: Arc<Observed>,
+        deadline: Instant,
+    ) -> impl Future<Output = Judgement> + Send + use<> {
+        let (shared, set) = (Arc::clone(&self.shared), Arc::clone(set));
+        async move {
+            if set.called_for(&observed).next().is_none() {
+                return Judgement::default();
+            }
+            let gate = Arc::new(Gate::default());
+            let fault = match shared.ask(&set, &observed, &gate, deadline).await {
+                Ok(judgement) => return judgement,
+                Err(fault) => fault,
+            };
+            let judgement = set.all_faulty(&observed, &fault);
+            shared.counters.count_errors(fault.kind, judgement.verdicts.len());
+            judgement
+        }
+    }
+
+    /// What the pool has done.
+    pub fn stats(&self) -> PoolStats {
+        let counters = &self.shared.counters;
+        let errors = FaultKind::ALL.iter().zip(&counters.errors);
+        PoolStats {
+            queued: counters.queued.load(Ordering::Relaxed),
+            calls: counters.calls.load(Ordering::Relaxed),
+            busy_nanos: counters.busy_nanos.load(Ordering::Relaxed),
+            errors: errors.map(|(kind, count)| (*kind, count.load(Ordering::Relaxed))).collect(),
+        }
+    }
+
+    /// Stops the threads: each ends the exchange that it judges, what waits is answered with errors.
+    /// Blocks until they have ended. A second call does nothing.
+    pub fn stop(&self) {
+        self.shared.room.close();
+        let left = {
+            let mut queue = lock(&self.shared.queue);
+            queue.is_stopping = true;
+            std::mem::take(&mut queue.jobs)
+        };
+        self.shared.arrived.notify_all();
+        for job in left {
+            self.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            // Dropping the sender tells whoever asked.
+            drop(job);
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a check thread ended by a fault of the runner");
+            }
+        }
+    }
+}
+
+impl Drop for CheckPool {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    /// Puts a job into the queue and waits for its answer.
+    async fn ask(
+        &self,
+        set: &Arc<CheckSet>,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        deadline: Instant,
+    ) -> Result<Judgement, Fault> {
+        let place = match timeout_at(deadline, Arc::clone(&self.room).acquire_owned()).await {
+            Ok(Ok(place)) => place,
+            Ok(Err(_closed)) => return Err(Fault::stopping()),
+            Err(_elapsed) => return Err(Fault::no_time_left()),
+        };
+        let (answer, mut answered) = oneshot::channel();
+        let (set, observed) = (Arc::clone(set), Arc::clone(observed));
+        self.push(Job { set, observed, gate: Arc::clone(gate), answer, place })?;
+        let judgement = match timeout_at(deadline, &mut answered).await {
+            Ok(judgement) => judgement,
+            Err(_elapsed) if gate.expire() => return Err(Fault::no_time_left()),
+            // A thread is at it and was told to stop: some milliseconds.
+            Err(_elapsed) => answered.await,
+        };
+        judgement.map_err(|_dropped| Fault::stopping())
+    }
+
+    fn push(&self, job: Job) -> Result<(), Fault> {
+        {
+            let mut queue = lock(&self.queue);
+            if queue.is_stopping {
+                return Err(Fault::stopping());
+            }
+            queue.jobs.push_back(job);
+            self.counters.queued.fetch_add(1, Ordering::Relaxed);
+        }
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The next job; none when the pool stops.
+    fn pop(&self) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                self.counters.queued.fetch_sub(1, Ordering::Relaxed);
+                return Some(job);
+            }
+            if queue.is_stopping {
+                return None;
+            }
+            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The life of a check thread.
+    fn work(&self) {
+        while let Some(job) = self.pop() {
+            drop(job.place);
+            // Nobody waits any more: the deadline passed, or whoever asked was dropped.
+            if job.answer.is_closed() || !job.gate.begin() {
+                continue;
+            }
+            let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
+                let counters = &self.counters;
+                counters.calls.fetch_add(1, Ordering::Relaxed);
+                let nanos = u64::try_from(verdict.duration.as_nanos()).unwrap_or(u64::MAX);
+                counters.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+                if let Some(fault) = fault {
+                    counters.count_errors(fault.kind, 1);
+                }
+            });
+            // Refused only where nobody waits any more.
+            let _ = job.answer.send(judgement);
+        }
+    }
+}
+
+impl Counters {
+    fn count_errors(&self, kind: FaultKind, count: usize) {
+        let place = FaultKind::ALL.iter().position(|known| *known == kind);
+        if let Some(counter) = place.and_then(|place| self.errors.get(place)) {
+            counter.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while it held one of these has changed nothing halfway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,221 @@
+//! The checks of one pipeline, configured, in the order of its file.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use super::component::{ConfigureError, Plugin};
+use super::fault::Fault;
+use super::gate::Gate;
+use super::limits::Limits;
+use super::observed::Observed;
+use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
+use super::sandbox::{self, Answer, Run};
+use super::state::{Staged, StateKey, StateStore};
+use crate::clock::Clock;
+use crate::model::{CheckStatus, Severity, Verdict};
+
+/// One check, as a pipeline file has it.
+#[derive(Debug, Clone)]
+pub struct CheckSpec {
+    /// Its name, unique in its pipeline.
+    pub name: Arc<str>,
+    /// Its plugin, for people: a bundled one's name, or the path as the pipeline file has it.
+    pub plugin: Arc<str>,
+    /// What a `fail` does to the outcome.
+    pub severity: Severity,
+    /// Whether it is called where there is no whole response.
+    pub on_error: bool,
+    /// What one call may use up.
+    pub limits: Limits,
+    /// Its configuration, JSON text.
+    pub config: Arc<str>,
+}
+
+/// A check whose plugin has taken its configuration.
+#[derive(Debug)]
+pub struct ConfiguredCheck {
+    spec: CheckSpec,
+    plugin: Arc<Plugin>,
+}
+
+impl ConfiguredCheck {
+    /// Tries the configuration on the plugin. Blocks as [`Plugin::load`] does.
+    pub fn new(plugin: &Arc<Plugin>, spec: CheckSpec) -> Result<Self, ConfigureError> {
+        plugin.configure(&spec.config, spec.limits)?;
+        Ok(Self { spec, plugin: Arc::clone(plugin) })
+    }
+
+    /// What the pipeline file says.
+    pub fn spec(&self) -> &CheckSpec {
+        &self.spec
+    }
+
+    /// The plugin.
+    pub fn plugin(&self) -> &Arc<Plugin> {
+        &self.plugin
+    }
+}
+
+/// The checks of one pipeline.
+#[derive(Debug)]
+pub struct CheckSet {
+    pipeline: Arc<str>,
+    checks: Vec<ConfiguredCheck>,
+    state: Arc<dyn StateStore>,
+}
+
+/// What the checks of a pipeline made of an attempt.
+#[derive(Debug, Default)]
+#[must_use = "a judgement holds the verdicts"]
+pub struct Judgement {
+    /// Their verdicts, in the order of the pipeline file. A check that was not called has none.
+    pub verdicts: Vec<Verdict>,
+    staged: Vec<Staged>,
+}
+
+impl Judgement {
+    /// Keeps what the checks want to remember. To be called when the attempt turns out to be the
+    /// final one of its probe; else the judgement is just dropped.
+    pub fn commit_state(self) -> Vec<Verdict> {
+        for staged in self.staged {
+            staged.commit();
+        }
+        self.verdicts
+    }
+}
+
+impl CheckSet {
+    /// The checks of `pipeline`, in their order.
+    pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
+        Self { pipeline, checks, state }
+    }
+
+    /// The checks, in their order.
+    pub fn checks(&self) -> &[ConfiguredCheck] {
+        &self.checks
+    }
+
+    /// Whether any check looks at bodies.
+    pub fn needs_body(&self) -> bool {
+        self.checks.iter().any(|check| check.plugin.manifest().needs_body)
+    }
+
+    /// The checks that are called for an attempt: all of them for a whole response, else those that
+    /// ask for it.
+    pub(super) fn called_for(&self, observed: &Observed) -> impl Iterator<Item = &ConfiguredCheck> {
+        let has_failed = observed.exchange.failure.is_some();
+        self.checks.iter().filter(move |check| !has_failed || check.spec.on_error)
+    }
+
+    /// The answer where no check could be called, for one and the same reason.
+    pub(super) fn all_faulty(&self, observed: &Observed, fault: &Fault) -> Judgement {
+        let verdicts = self.called_for(observed).map(|check| error_verdict(&check.spec, fault)).collect();
+        Judgement { verdicts, staged: Vec::new() }
+    }
+
+    /// Calls the checks one after the other. `count` is told of every call.
+    pub(super) fn judge(
+        &self,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        clock: &Clock,
+        mut count: impl FnMut(&Verdict, Option<&Fault>),
+    ) -> Judgement {
+        let mut judgement = Judgement::default();
+        for check in self.called_for(observed) {
+            let began = clock.now();
+            let mut answer = self.call(check, observed, gate, clock);
+            self.log(check, observed, &answer.report);
+            judgement.staged.extend(answer.staged.take());
+            let fault = answer.judged.as_ref().err().cloned();
+            let mut verdict = verdict(&check.spec, answer);
+            verdict.duration = clock.now().saturating_duration_since(began);
+            count(&verdict, fault.as_ref());
+            judgement.verdicts.push(verdict);
+        }
+        judgement
+    }
+
+    fn call(
+        &self,
+        check: &ConfiguredCheck,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        clock: &Clock,
+    ) -> Answer {
+        if gate.is_past() {
+            return faulty(Fault::no_time_left());
+        }
+        let key = StateKey {
+            pipeline: Arc::clone(&self.pipeline),
+            target: Arc::clone(&observed.target.name),
+            check: Arc::clone(&check.spec.name),
+        };
+        let run = Run {
+            clock,
+            limits: check.spec.limits,
+            gate: Arc::clone(gate),
+            observed: Arc::clone(observed),
+            staged: Staged::new(&self.state, key),
+        };
+        let plugin = &check.plugin;
+        let call = || sandbox::run(plugin.engine(), plugin.template(), &check.spec.config, run);
+        // A fault of ours in one call must not cost the thread: nothing of the call outlives it.
+        panic::catch_unwind(AssertUnwindSafe(call))
+            .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))))
+    }
+
+    fn log(&self, check: &ConfiguredCheck, observed: &Observed, report: &Report) {
+        let (pipeline, name) = (&*self.pipeline, &*check.spec.name);
+        let target = &*observed.target.name;
+        for (level, line) in &report.log {
+            match level {
+                LogLevel::Debug => tracing::debug!(pipeline, check = name, target, "check says: {line}"),
+                LogLevel::Info => tracing::info!(pipeline, check = name, target, "check says: {line}"),
+                // An error of a check is not an error of the runner: no data is lost.
+                LogLevel::Warn | LogLevel::Error => {
+                    tracing::warn!(pipeline, check = name, target, "check says: {line}");
+                }
+            }
+        }
+        if report.dropped > 0 {
+            tracing::debug!(pipeline, check = name, target, dropped = report.dropped, "check told too much");
+        }
+    }
+}
+
+fn verdict(spec: &CheckSpec, answer: Answer) -> Verdict {
+    let mut verdict = match answer.judged {
+        Ok((status, message)) => plain_verdict(spec, status, one_line(&message, TEXT_BYTES)),
+        Err(fault) => error_verdict(spec, &fault),
+    };
+    verdict.metrics = answer.report.metrics;
+    verdict.annotations = answer.report.annotations;
+    verdict
+}
+
+fn error_verdict(spec: &CheckSpec, fault: &Fault) -> Verdict {
+    plain_verdict(spec, CheckStatus::Error, fault.message.clone())
+}
+
+fn plain_verdict(spec: &CheckSpec, status: CheckStatus, message: String) -> Verdict {
+    Verdict {
+        check_name: Arc::clone(&spec.name),
+        plugin: Arc::clone(&spec.plugin),
+        status,
+        severity: spec.severity,
+        message,
+        duration: std::time::Duration::ZERO,
+        metrics: Vec::new(),
+        annotations: Vec::new(),
+    }
+}
+
+fn faulty(fault: Fault) -> Answer {
+    Answer { judged: Err(fault), report: Report::default(), staged: None }
+}
+
+fn panic_message(panicked: &(dyn std::any::Any + Send)) -> &str {
+    let text = panicked.downcast_ref::<&str>().copied();
+    text.or_else(|| panicked.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}

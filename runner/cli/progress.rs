@@ -1,0 +1,48 @@
+//! The progress bar of `run --once`, past a hundred targets and only on a terminal.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use crate::pipeline::Stages;
+use crate::telemetry::spawn;
+
+/// Below this many targets the end is near enough.
+const WORTH_A_BAR: u64 = 100;
+
+/// A bar that follows the counters of a run.
+pub struct Progress {
+    bar: ProgressBar,
+    follower: JoinHandle<()>,
+}
+
+impl Progress {
+    /// Shows a bar, where it is worth one.
+    pub fn show(targets: u64, stages: Arc<Stages>) -> Option<Self> {
+        if targets <= WORTH_A_BAR || !io::stderr().is_terminal() {
+            return None;
+        }
+        let bar = ProgressBar::new(targets);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left") {
+            bar.set_style(style);
+        }
+        let shown = bar.clone();
+        let follower = spawn("progress", async move {
+            loop {
+                shown.set_position(stages.counters.probes());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        Some(Self { bar, follower })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.follower.abort();
+        self.bar.finish_and_clear();
+    }
+}

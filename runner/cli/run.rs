@@ -1,0 +1,187 @@
+//! `probity run`: pipelines until the end is asked for, or each target once.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::interrupt::Interrupts;
+use super::progress::Progress;
+use super::table::Table;
+use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
+use crate::clock::Clock;
+use crate::config::{Diagnostics, parse_name};
+use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch, Workshop};
+use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
+
+/// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pipelines: PipelineArgs,
+    /// Probe every target once, and end with 1 if any is down or unknown
+    #[arg(long)]
+    once: bool,
+    /// Only the first N targets
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Print each result
+    #[arg(long, value_enum)]
+    format: Option<OutputFormat>,
+    /// The folder that results and state are relative to
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    data: PathBuf,
+    /// The runner's name: part of file names, and one runner at a time may have it
+    #[arg(long, value_name = "NAME", default_value = "main", value_parser = parse_name)]
+    runner: String,
+    /// Run the pipelines that are right even if others are not
+    #[arg(long)]
+    allow_partial: bool,
+}
+
+/// Runs the pipelines.
+pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let mut diagnostics = Diagnostics::default();
+    let workshop = Workshop::new()?;
+    let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
+    validate::tell(&diagnostics);
+    if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {
+        return Ok(Exit::Config);
+    }
+    let show = match (args.format, args.once) {
+        (Some(OutputFormat::Json), _) => Show::Json,
+        (Some(OutputFormat::Table), false) => Show::Lines,
+        (_, true) => Show::Table,
+        (None, false) => Show::Nothing,
+    };
+    let job = Job {
+        built,
+        once: args.once,
+        limit: args.limit,
+        data: args.data,
+        runner: args.runner,
+        show,
+        until: None,
+    };
+    block_on(work(job))?
+}
+
+/// Runs a future on a runtime of the program's own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("io")
+        .build()
+        .context("cannot start the I/O threads")?;
+    Ok(runtime.block_on(future))
+}
+
+/// What a run shows on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Nothing but what the pipelines' own sinks print.
+    Nothing,
+    /// One line a result.
+    Lines,
+    /// One JSON object a result.
+    Json,
+    /// A table at the end.
+    Table,
+}
+
+/// Pipelines and how they shall be run.
+pub struct Job {
+    /// The pipelines.
+    pub built: Vec<Built>,
+    /// Each target once.
+    pub once: bool,
+    /// Only the first so many targets.
+    pub limit: Option<u64>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The runner's name.
+    pub runner: String,
+    /// What is shown.
+    pub show: Show,
+    /// End by itself after this long.
+    pub until: Option<Duration>,
+}
+
+/// Runs a job to its end, and tells what it came to.
+pub async fn work(job: Job) -> anyhow::Result<Exit> {
+    let (switch, stop) = StopSwitch::new();
+    let switch = Arc::new(switch);
+    let interrupts = Interrupts::listen(Arc::clone(&switch)).context("cannot listen to signals")?;
+    let table = (job.show == Show::Table).then(Table::default);
+    let once = job.once;
+    let until = job.until;
+    let runner = match start(job, table.clone(), stop) {
+        Ok(runner) => runner,
+        Err(error) => return refused(error),
+    };
+    let progress = if once { Progress::show(runner.targets(), Arc::clone(runner.stages())) } else { None };
+    let finished = runner.finished();
+    tokio::pin!(finished);
+    let result = match until {
+        None => finished.await,
+        Some(length) => tokio::select! {
+            result = &mut finished => result,
+            () = tokio::time::sleep(length) => {
+                switch.raise(pipeline::StopLevel::Drain);
+                finished.await
+            }
+        },
+    };
+    drop(progress);
+    if let Some(table) = table {
+        output::data(&table.text(output::stdout_has_colour()))?;
+    }
+    output::note(&summary::text(&result));
+    Ok(match interrupts.exit() {
+        Some(exit) => exit,
+        None if once && result.has_down_or_unknown() => Exit::Negative,
+        None => Exit::Success,
+    })
+}
+
+fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartError> {
+    let show = job.show;
+    let colour = output::stdout_has_colour();
+    let options = RunnerOptions {
+        clock: Clock::system(),
+        data: job.data,
+        name: job.runner,
+        once: job.once,
+        limit: job.limit,
+        grace: GRACE,
+        follower: (show != Show::Nothing).then(|| {
+            Box::new(move || FollowerSpec {
+                name: "standard output".to_owned(),
+                pipelines: None,
+                follower: match (&table, show) {
+                    (Some(table), _) => Box::new(table.clone()),
+                    (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json)),
+                    (None, _) => Box::new(StdoutSink::new(io::stdout(), Format::Lines { colour })),
+                },
+            }) as Box<dyn Fn() -> FollowerSpec>
+        }),
+    };
+    Runner::start(job.built, options, stop)
+}
+
+/// How the program ends where a runner could not start.
+fn refused(error: StartError) -> anyhow::Result<Exit> {
+    let exit = match &error {
+        StartError::Sink(SinkError::Locked { .. }) => Exit::Locked,
+        StartError::Sink(SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. }) => Exit::Config,
+        _ => return Err(error.into()),
+    };
+    output::note(&format!("error: {error}"));
+    Ok(exit)
+}

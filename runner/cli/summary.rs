@@ -1,0 +1,35 @@
+//! What a run comes to, in a few lines for people.
+
+use std::fmt::Write as _;
+
+use crate::model::Outcome;
+use crate::pipeline::RunSummary;
+
+/// The summary that stands at the end of a run.
+pub fn text(summary: &RunSummary) -> String {
+    let mut out = format!("{} probes:", summary.probes);
+    let told: Vec<String> = Outcome::ALL
+        .into_iter()
+        .zip(&summary.by_outcome)
+        .filter(|(_, count)| **count > 0)
+        .map(|(outcome, count)| format!(" {count} {outcome}"))
+        .collect();
+    out.push_str(if told.is_empty() { " none" } else { "" });
+    out.push_str(&told.join(","));
+    if summary.missed > 0 {
+        let _ = write!(out, "; {} ticks missed", summary.missed);
+    }
+    let _ = write!(out, "\n{} rows and {} verdicts written", summary.rows, summary.verdicts);
+    let _ = match summary.files {
+        0 => write!(out, ", no file"),
+        1 => write!(out, " into 1 file"),
+        files => write!(out, " into {files} files"),
+    };
+    for folder in &summary.folders {
+        let _ = write!(out, "\n  {}", folder.display());
+    }
+    if summary.unwritten > 0 {
+        let _ = write!(out, "\n{} rows are still in the journal; the next start makes files of them", summary.unwritten);
+    }
+    out
+}

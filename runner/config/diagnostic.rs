@@ -1,0 +1,214 @@
+//! What is wrong, where, why, and what to do: one type for every problem of every file.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Code;
+
+/// How much a problem matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It works, but is likely not what was meant.
+    Warning,
+    /// It cannot be run.
+    Error,
+}
+
+/// A line as it may be shown, with the characters to point at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snippet {
+    pub(super) text: String,
+    pub(super) caret: Range<usize>,
+}
+
+/// Where something stands: a file, or a line and column (from 1, in characters) in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    path: Arc<Path>,
+    line: usize,
+    column: usize,
+    snippet: Option<Snippet>,
+}
+
+impl Place {
+    /// A file as a whole.
+    pub fn file(path: &Path) -> Self {
+        Self::new(path.into(), 0, 0, None)
+    }
+
+    /// A line and column of a file that is not TOML; 0 where one is not known.
+    pub fn line_of(path: Arc<Path>, line: usize, column: usize) -> Self {
+        Self::new(path, line, column, None)
+    }
+
+    pub(super) fn new(path: Arc<Path>, line: usize, column: usize, snippet: Option<Snippet>) -> Self {
+        Self { path, line, column, snippet }
+    }
+
+    /// The line, from 1; 0 for the file as a whole.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.line > 0 && self.column > 0 {
+            write!(f, ":{}", self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// A problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    level: Level,
+    code: Code,
+    place: Option<Place>,
+    message: String,
+    others: Vec<(String, Place)>,
+    hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self::new(Level::Error, code, Some(place), message.into())
+    }
+
+    /// A warning at a place.
+    pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self::new(Level::Warning, code, Some(place), message.into())
+    }
+
+    /// An error that no file shows, such as a command line that names nothing.
+    pub fn placeless(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Level::Error, code, None, message.into())
+    }
+
+    fn new(level: Level, code: Code, place: Option<Place>, message: String) -> Self {
+        Self { level, code, place, message, others: Vec::new(), hint: None }
+    }
+
+    /// Adds a second place that belongs to the problem, and what it is.
+    #[must_use]
+    pub fn also(mut self, what: impl Into<String>, place: Place) -> Self {
+        self.others.push((what.into(), place));
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn render(&self, out: &mut String, colour: bool) {
+        let paint = Paint { colour };
+        let (word, style) = match self.level {
+            Level::Error => ("error", "1;31"),
+            Level::Warning => ("warning", "1;33"),
+        };
+        let head = paint.with(style, &format!("{word}[{}]", self.code));
+        let _ = writeln!(out, "{head}: {}", visible(&self.message));
+        if let Some(place) = &self.place {
+            render_place(out, place, "-->", paint);
+        }
+        for (what, place) in &self.others {
+            let _ = writeln!(out, "{} {}", paint.with("1;34", "note:"), visible(what));
+            render_place(out, place, "-->", paint);
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "  {} {}", paint.with("1;36", "help:"), visible(hint));
+        }
+    }
+}
+
+fn render_place(out: &mut String, place: &Place, arrow: &str, paint: Paint) {
+    let _ = writeln!(out, "  {} {place}", paint.with("1;34", arrow));
+    let Some(Snippet { text, caret }) = &place.snippet else { return };
+    let number = place.line.to_string();
+    let gap = " ".repeat(number.len());
+    let bar = paint.with("1;34", "|");
+    let _ = writeln!(out, "{gap} {bar}");
+    let _ = writeln!(out, "{} {bar} {text}", paint.with("1;34", &number));
+    let marks = "^".repeat(caret.len().max(1));
+    let _ = writeln!(out, "{gap} {bar} {}{}", " ".repeat(caret.start), paint.with("1;31", &marks));
+}
+
+/// A text in which no control character can reach a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    fn with(self, style: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// All problems found so far.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    all: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Adds a problem.
+    pub fn add(&mut self, diagnostic: Diagnostic) {
+        self.all.push(diagnostic);
+    }
+
+    /// Whether anything cannot be run.
+    pub fn has_errors(&self) -> bool {
+        self.count(Level::Error) > 0
+    }
+
+    /// How many problems of a level there are.
+    pub fn count(&self, level: Level) -> usize {
+        self.all.iter().filter(|diagnostic| diagnostic.level == level).count()
+    }
+
+    /// The problems, file by file, in the order of their lines.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        let mut sorted: Vec<_> = self.all.iter().collect();
+        sorted.sort_by(|a, b| {
+            let key = |d: &Diagnostic| d.place.as_ref().map(|p| (Arc::clone(&p.path), p.line, p.column));
+            key(a).cmp(&key(b))
+        });
+        sorted.into_iter()
+    }
+
+    /// The problems as text for a person, with ANSI colours if told so.
+    pub fn render(&self, colour: bool) -> String {
+        let mut out = String::new();
+        for diagnostic in self.iter() {
+            diagnostic.render(&mut out, colour);
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Takes over the problems of another collection.
+    pub fn absorb(&mut self, other: Self) {
+        self.all.extend(other.all);
+    }
+}

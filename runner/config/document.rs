@@ -1,0 +1,254 @@
+//! A TOML file with its text, its tree and a position for everything in it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::diagnostic::Snippet;
+use super::mask::Masked;
+use super::{Code, Diagnostic, Diagnostics, Place};
+
+/// The largest pipeline file that is read, in bytes. Parsing is linear but slow in debug builds, and
+/// no person writes more; target lists are files of their own.
+pub const FILE_LIMIT: u64 = 1 << 20;
+
+/// A file's text, and what is needed to point into it.
+#[derive(Debug)]
+pub struct Document {
+    path: Arc<Path>,
+    text: String,
+    masked: Masked,
+}
+
+impl Document {
+    /// A document of a text that is at hand; `path` is what messages call it.
+    pub fn new(path: &Path, text: String) -> Self {
+        let masked = Masked::scan(&text);
+        Self { path: path.into(), text, masked }
+    }
+
+    /// Reads a file. Problems: unreadable, larger than [`FILE_LIMIT`], not UTF-8, empty.
+    pub fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let problem = |code, message: String| Diagnostic::error(code, Place::file(path), message);
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            diagnostics
+                .add(problem(Code::Unreadable, format!("cannot read the file: {}", io_reason(&error))));
+            return None;
+        }
+        if bytes.len() as u64 > FILE_LIMIT {
+            diagnostics.add(
+                problem(Code::TooLarge, "the file is larger than 1MiB".to_owned())
+                    .hint("put long lists of targets into a file of their own: [[sources]] type = \"file\""),
+            );
+            return None;
+        }
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+                diagnostics.add(problem(Code::NotUtf8, format!("line {line} is not valid UTF-8")));
+                return None;
+            }
+        };
+        if text.trim_start_matches('\u{feff}').trim().is_empty() {
+            diagnostics.add(problem(Code::Empty, "the file is empty".to_owned()).hint(
+                "the shortest pipeline is: [[sources]] and, on the next line, targets = [\"https://…\"]",
+            ));
+            return None;
+        }
+        Some(Self::new(path, text))
+    }
+
+    /// The tree. Syntax problems are told in our own words: the parser's own text quotes whole lines,
+    /// secrets included.
+    pub fn parse(&self, diagnostics: &mut Diagnostics) -> Option<Spanned<DeTable<'_>>> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        let mut last_line = 0;
+        for error in &errors {
+            let span = error.span().unwrap_or(0..0);
+            let place = self.syntax_place(span.clone());
+            // One mistake tends to make several errors on a line; the first says it best.
+            if place.line() == last_line {
+                continue;
+            }
+            last_line = place.line();
+            let mut diagnostic = Diagnostic::error(Code::Syntax, place, plain_message(error.message()));
+            if let Some(hint) = self.syntax_hint(&span, error.message()) {
+                diagnostic = diagnostic.hint(hint);
+            }
+            diagnostics.add(diagnostic);
+        }
+        errors.is_empty().then_some(table)
+    }
+
+    /// The file's path, as given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A place whose own value may be shown.
+    pub fn place(&self, span: Range<usize>) -> Place {
+        self.place_of(span.clone(), Some(span), false)
+    }
+
+    /// A place whose value may be a secret.
+    pub fn hidden_place(&self, span: Range<usize>) -> Place {
+        self.place_of(span, None, false)
+    }
+
+    /// The span of the value that begins at a line and column (both from 1, in characters).
+    pub fn span_at(&self, line: usize, column: usize) -> Range<usize> {
+        let begin = match line {
+            0 | 1 => 0,
+            _ => self.text.match_indices('\n').nth(line - 2).map_or(self.text.len(), |(at, _)| at + 1),
+        };
+        let offset: usize =
+            self.text[begin..].chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
+        let start = begin + offset;
+        start..self.masked.string_end(start).unwrap_or(start)
+    }
+
+    /// The line and column (both from 1, in characters) at which a span begins.
+    pub fn line_and_column(&self, span: &Range<usize>) -> (usize, usize) {
+        let start = self.clamp(span).start;
+        let begin = self.text[..start].rfind('\n').map_or(0, |n| n + 1);
+        let line = self.text[..begin].bytes().filter(|b| *b == b'\n').count() + 1;
+        (line, self.text[begin..start].chars().count() + 1)
+    }
+
+    fn syntax_place(&self, span: Range<usize>) -> Place {
+        let shown = is_harmless(&self.text[self.clamp(&span)]).then(|| span.clone());
+        self.place_of(span, shown, true)
+    }
+
+    fn place_of(&self, span: Range<usize>, revealed: Option<Range<usize>>, keys_only: bool) -> Place {
+        let span = self.clamp(&span);
+        let begin = self.text[..span.start].rfind('\n').map_or(0, |n| n + 1);
+        let end = self.text[begin..].find('\n').map_or(self.text.len(), |n| begin + n);
+        let end = if self.text[begin..end].ends_with('\r') { end - 1 } else { end };
+        let (line, column) = self.line_and_column(&(span.start..span.start));
+        let (text, caret) = self.masked.show(&self.text, begin..end, &span, revealed.as_ref(), keys_only);
+        Place::new(Arc::clone(&self.path), line, column, Some(Snippet { text, caret }))
+    }
+
+    /// A span that lies inside the text, on character boundaries.
+    fn clamp(&self, span: &Range<usize>) -> Range<usize> {
+        let floor = |mut at: usize| {
+            at = at.min(self.text.len());
+            while !self.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = floor(span.start);
+        start..floor(span.end).max(start)
+    }
+
+    fn syntax_hint(&self, span: &Range<usize>, message: &str) -> Option<&'static str> {
+        let found = &self.text[self.clamp(span)];
+        if found.starts_with(|c: char| c.is_ascii_digit()) && is_harmless(found) {
+            return Some("durations and sizes are strings: put double quotes around the value");
+        }
+        match message {
+            m if m.contains("duplicate key") => {
+                Some("give a table or key once, and put all its values there")
+            }
+            m if m.contains("unclosed array") => Some("close the list with \"]\""),
+            m if m.contains("basic string") || m.contains("literal string") => {
+                Some("close the string on the same line")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The parser's message in our style. Its messages are fixed texts without input (a test plants
+/// canaries to keep it so).
+fn plain_message(message: &str) -> String {
+    let mut characters = message.trim().chars();
+    let first = characters.next().map(|c| c.to_ascii_lowercase());
+    let plain: String = first.into_iter().chain(characters).take(200).collect();
+    format!("not valid TOML: {}", plain.replace('`', "\""))
+}
+
+/// Whether an unquoted text is too short and plain to be a secret: `30s`, `1MiB`, `yes`.
+fn is_harmless(text: &str) -> bool {
+    let units = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    text.len() <= 12
+        && text.len() > units.len()
+        && units.len() <= 3
+        && units.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
+/// An I/O error in plain words, without paths.
+fn io_reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::IsADirectory => "it is a folder",
+        io::ErrorKind::NotADirectory => "a part of the path is not a folder",
+        _ => "the operating system reports an error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn problems(text: &str) -> String {
+        let mut diagnostics = Diagnostics::default();
+        let document = Document::new(Path::new("x.toml"), text.to_owned());
+        document.parse(&mut diagnostics);
+        diagnostics.render(false)
+    }
+
+    #[test]
+    fn a_syntax_error_never_quotes_a_canary() {
+        let inputs = [
+            "token = \"CANARY",
+            "a = \"CANARY\" b = \"CANARY\"",
+            "a = CANARY",
+            "a = [\"CANARY\" \"CANARY\"]",
+            "a = { b = \"CANARY\", b = \"CANARY\" }",
+            "a = '''CANARY",
+            "a = 2020-13-45TCANARY",
+            "a = 1CANARY",
+            "[a]\nb = \"CANARY\"\n[a]\nc = \"CANARY\" x",
+        ];
+        for input in inputs {
+            let text = problems(input);
+            assert!(text.contains("error[P0105]"), "{input}: {text}");
+            assert!(!text.contains("CANARY"), "{input}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_duration_gets_a_hint_and_is_shown() {
+        let text = problems("[schedule]\nevery = 30s\n");
+        assert!(
+            text.contains("x.toml:2:9") && text.contains("every = 30s") && text.contains("double quotes"),
+            "{text}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics_and_every_error_has_a_place(text in "(\\PC|[\n\r\"'=\\[\\]{}#,.]){0,80}") {
+            let document = Document::new(Path::new("x.toml"), text);
+            let mut diagnostics = Diagnostics::default();
+            let parsed = document.parse(&mut diagnostics);
+            prop_assert_eq!(parsed.is_none(), diagnostics.has_errors());
+            diagnostics.render(false);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The table of a pipeline file that says how each target is asked.
+
+use std::collections::BTreeMap;
+
+use crate::config::{ByteSize, Duration, Hidden, Located, config_enum, config_table};
+
+config_table! {
+    /// How each target is asked.
+    pub struct RequestText, "[request]" {
+        /// The HTTP method.
+        method: Located<String> = r#""GET""#,
+        /// The absolute limit of one attempt, from name resolution to the last check.
+        timeout: Located<Duration> = r#""10s""#,
+        /// Headers to send. Values are never shown in messages or logs.
+        headers: BTreeMap<String, Located<Hidden>>,
+        /// The body to send.
+        body: Option<Hidden>,
+        /// Whether redirects are followed. Credentials never cross an origin.
+        follow_redirects: bool = "true",
+        /// How many redirects are followed before the attempt is `down` with `redirect_limit`.
+        max_redirects: Located<u64> = "10",
+        /// How much of a body is kept for the checks; what is longer is cut and marked.
+        body_limit: Located<ByteSize> = r#""1MiB""#,
+        /// A body longer than this is `down` with `body_too_large`.
+        fail_if_body_over: Option<ByteSize>,
+        /// Which IP version is used.
+        ip_version: IpVersionText = r#""any""#,
+        /// How TLS is done.
+        tls: TlsText,
+    }
+}
+
+config_enum! {
+    /// Which IP version is used.
+    pub enum IpVersionText {
+        /// Whichever answers first.
+        Any = "any",
+        /// IPv4 only.
+        V4 = "4",
+        /// IPv6 only.
+        V6 = "6",
+    }
+}
+
+config_table! {
+    /// How TLS is done.
+    pub struct TlsText, "[request.tls]" {
+        /// A PEM file with the certificate authorities to trust instead of the system's, relative to
+        /// the pipeline file.
+        ca_file: Option<Located<String>>,
+        /// The name to ask for (SNI) and to verify, instead of the URL's host.
+        server_name: Option<Located<String>>,
+        /// Accept any certificate. Facts of the certificate are recorded all the same.
+        insecure_skip_verify: bool = "false",
+    }
+}

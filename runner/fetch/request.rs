@@ -1,0 +1,315 @@
+//! What is sent: one request, as the pipeline file describes it, checked and built once.
+//!
+//! [`RequestSpec`] is what the user wrote, [`Request`] is what can be sent. Nothing here does I/O: files that
+//! the user names (a body, a CA bundle) are read by whoever builds the spec.
+
+use std::time::Duration;
+
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::body::Bytes;
+
+use super::tls::{self, TlsTemplate};
+
+/// Names the program to servers.
+const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
+
+/// The default of [`RequestSpec::timeout`].
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The default of [`RequestSpec::body_limit`]: 1 MiB.
+pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+/// The default of [`RequestSpec::max_redirects`].
+pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
+
+/// One request as the user wrote it; the default is a plain GET.
+#[derive(Debug, Clone)]
+pub struct RequestSpec {
+    /// The method, in capitals. Default `GET`.
+    pub method: String,
+    /// Headers in the user's order; a name may stand several times.
+    pub headers: Vec<(String, String)>,
+    /// The body. Default none.
+    pub body: Option<Bytes>,
+    /// How long an attempt may take, from DNS to the last check; the caller makes the deadline of it.
+    pub timeout: Duration,
+    /// Whether redirects are followed. Default yes.
+    pub follow_redirects: bool,
+    /// How many redirects are followed before the attempt fails. Default 10.
+    pub max_redirects: u32,
+    /// How many bytes of a body are kept; a longer one is cut and marked. Default 1 MiB.
+    pub body_limit: u64,
+    /// A body longer than this fails the attempt. Default none.
+    pub fail_if_body_over: Option<u64>,
+    /// How TLS is spoken.
+    pub tls: TlsOptions,
+    /// Which addresses may be used.
+    pub ip_version: IpVersion,
+}
+
+impl Default for RequestSpec {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            timeout: DEFAULT_TIMEOUT,
+            follow_redirects: true,
+            max_redirects: DEFAULT_MAX_REDIRECTS,
+            body_limit: DEFAULT_BODY_LIMIT,
+            fail_if_body_over: None,
+            tls: TlsOptions::default(),
+            ip_version: IpVersion::default(),
+        }
+    }
+}
+
+/// How TLS is spoken; the names are those of the pipeline file.
+#[derive(Debug, Clone, Default)]
+pub struct TlsOptions {
+    /// Certificate authorities in PEM, instead of the operating system's.
+    pub ca_pem: Option<Bytes>,
+    /// Accept any certificate. It is verified all the same, and the result recorded.
+    pub insecure_skip_verify: bool,
+    /// The name to ask for (SNI) and to verify, instead of the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// Which addresses of a name may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IpVersion {
+    /// IPv6 and IPv4.
+    #[default]
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// What is wrong with a request; all such problems are reported at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The method is not an HTTP token.
+    #[error("\"{method}\" is not an HTTP method")]
+    Method {
+        /// As the user wrote it.
+        method: String,
+    },
+    /// The header's name is not an HTTP token.
+    #[error("\"{name}\" is not a header name")]
+    HeaderName {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header's value has a line break or another control character. The value may be a secret, so
+    /// it is not repeated.
+    #[error("the value of header \"{name}\" has a line break or a control character in it")]
+    HeaderValue {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header is made from the request itself.
+    #[error("header \"{name}\" is set by the runner from the body and cannot be given")]
+    HeaderForbidden {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header may stand once only.
+    #[error("header \"{name}\" is given more than once")]
+    HeaderRepeated {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The body limit is zero.
+    #[error("body_limit must be at least 1 byte")]
+    BodyLimit,
+    /// The CA bundle cannot be read.
+    #[error("ca_file has no usable certificate: {reason}")]
+    CaFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server name is neither a DNS name nor an address.
+    #[error("\"{name}\" is not a server name")]
+    ServerName {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {reason}")]
+    Tls {
+        /// What the TLS library says.
+        reason: String,
+    },
+}
+
+/// One request, checked: built once for a pipeline, used for every attempt of its targets.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    /// Names of the headers that came from the user, for redirects to other origins.
+    pub(super) body: Option<Bytes>,
+    pub(super) timeout: Duration,
+    pub(super) follow_redirects: bool,
+    pub(super) max_redirects: u32,
+    pub(super) body_limit: usize,
+    pub(super) fail_if_body_over: Option<u64>,
+    pub(super) tls: TlsTemplate,
+    pub(super) ip_version: IpVersion,
+}
+
+impl Request {
+    /// Checks `spec` and makes a request of it; says everything that is wrong with it, in the spec's order.
+    pub fn build(spec: RequestSpec) -> Result<Self, Vec<RequestError>> {
+        let RequestSpec {
+            method,
+            headers,
+            body,
+            timeout,
+            follow_redirects,
+            max_redirects,
+            body_limit,
+            fail_if_body_over,
+            tls,
+            ip_version,
+        } = spec;
+        let mut problems = Vec::new();
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
+            problems.push(RequestError::Method { method });
+            Method::GET
+        });
+        let headers = build_headers(&headers, &mut problems);
+        if body_limit == 0 {
+            problems.push(RequestError::BodyLimit);
+        }
+        let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
+        match tls {
+            Some(tls) if problems.is_empty() => Ok(Self {
+                method,
+                headers,
+                body,
+                timeout,
+                follow_redirects,
+                max_redirects,
+                body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
+                fail_if_body_over,
+                tls,
+                ip_version,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The method of the first request.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// How long an attempt may take; the caller makes the deadline of it.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// The headers that go out with every request: the user's, and defaults where the user has none.
+fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(given.len() + 5);
+    for (name, value) in given {
+        match build_header(name, value, &headers) {
+            Ok((name, value)) => {
+                headers.append(name, value);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for (name, value) in [
+        (header::USER_AGENT, USER_AGENT),
+        (header::ACCEPT, "*/*"),
+        // Bodies are kept as they come, until there is a bounded decoder.
+        (header::ACCEPT_ENCODING, "identity"),
+        // A fresh connection for every request: the server need not keep it for a next one that never comes.
+        (header::CONNECTION, "close"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn build_header(
+    name: &str,
+    value: &str,
+    so_far: &HeaderMap,
+) -> Result<(HeaderName, HeaderValue), RequestError> {
+    let owned = || name.to_owned();
+    let parsed =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestError::HeaderName { name: owned() })?;
+    // The framing headers belong to the body; two owners of one fact is how requests are smuggled.
+    if parsed == header::CONTENT_LENGTH || parsed == header::TRANSFER_ENCODING {
+        return Err(RequestError::HeaderForbidden { name: owned() });
+    }
+    if parsed == header::HOST && so_far.contains_key(header::HOST) {
+        return Err(RequestError::HeaderRepeated { name: owned() });
+    }
+    let value = HeaderValue::from_str(value)
+        .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
+        .map_err(|_| RequestError::HeaderValue { name: owned() })?;
+    Ok((parsed, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_headers(headers: &[(&str, &str)]) -> RequestSpec {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        RequestSpec { headers, ..RequestSpec::default() }
+    }
+
+    #[test]
+    fn defaults_are_set_where_the_user_has_none() {
+        let request =
+            Request::build(with_headers(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2")])).unwrap();
+        assert_eq!(request.headers[header::ACCEPT], "text/html");
+        assert_eq!(request.headers[header::USER_AGENT], USER_AGENT);
+        assert_eq!(request.headers.get_all("x-a").iter().count(), 2);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut spec = with_headers(&[
+            ("content-LENGTH", "3"),
+            ("Transfer-Encoding", "chunked"),
+            ("a b", "c"),
+            ("x-secret", "top\r\nsecret"),
+            ("Host", "a"),
+            ("host", "b"),
+        ]);
+        spec.method = "G ET".to_owned();
+        spec.body_limit = 0;
+        let problems = Request::build(spec).unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                RequestError::Method { method: "G ET".to_owned() },
+                RequestError::HeaderForbidden { name: "content-LENGTH".to_owned() },
+                RequestError::HeaderForbidden { name: "Transfer-Encoding".to_owned() },
+                RequestError::HeaderName { name: "a b".to_owned() },
+                RequestError::HeaderValue { name: "x-secret".to_owned() },
+                RequestError::HeaderRepeated { name: "host".to_owned() },
+                RequestError::BodyLimit,
+            ]
+        );
+        assert!(problems.iter().all(|problem| !problem.to_string().contains("top")));
+    }
+
+    #[test]
+    fn a_bad_ca_file_and_server_name_are_refused() {
+        let tls = TlsOptions { ca_pem: Some(Bytes::from_static(b"no pem")), ..TlsOptions::default() };
+        let problems = Request::build(RequestSpec { tls, ..RequestSpec::default() }).unwrap_err();
+        assert!(matches!(problems[0], RequestError::CaFile { .. }), "{problems:?}");
+        let tls = TlsOptions { server_name: Some("no name".to_owned()), ..TlsOptions::default() };
+        let problems = Request::build(RequestSpec { tls, ..RequestSpec::default() }).unwrap_err();
+        assert!(matches!(problems[0], RequestError::ServerName { .. }), "{problems:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Reads the targets of a pipeline from its sources.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Site, place_in, source_problem};
+use crate::config::{
+    Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration,
+};
+use crate::model::Target;
+use crate::pipeline::config::PipelineText;
+use crate::source::{
+    self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText, TargetEntry,
+    TargetText,
+};
+
+pub(super) fn load(
+    text: &PipelineText,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Arc<Target>>> {
+    if text.sources.is_empty() {
+        diagnostics.add(
+            Diagnostic::error(Code::NoTargets, Place::file(site.document.path()), "there is nothing to probe")
+                .hint("add [[sources]] and, on the next line, targets = [\"https://…\"]"),
+        );
+        return None;
+    }
+    let sources: Vec<Source> = text
+        .sources
+        .iter()
+        .map(|source| {
+            let place = source_place(site, source.span.as_ref());
+            match &source.value {
+                SourceText::List(list) => Source::List(list_source(list, site)),
+                SourceText::File(file) => Source::File(file_source(file, place, site)),
+            }
+        })
+        .collect();
+    let loaded = source::load(&sources, parse_duration);
+    let failed = !loaded.problems.is_empty();
+    tell(Level::Error, loaded.problems, site, diagnostics);
+    tell(Level::Warning, loaded.warnings, site, diagnostics);
+    (!failed).then(|| loaded.targets.into_iter().map(Arc::new).collect())
+}
+
+fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
+    let targets = list.targets.value.iter().map(|entry| {
+        let place = source_place(site, entry.span.as_ref());
+        match &entry.value {
+            TargetEntry::Url(url) => {
+                TargetText { url: url.clone(), name: None, every: None, labels: Vec::new(), place }
+            }
+            TargetEntry::Table(table) => TargetText {
+                url: table.url.value.clone(),
+                name: table.name.clone(),
+                every: table.every.as_ref().map(|every| every.value.clone()),
+                labels: table.labels.clone().into_iter().collect(),
+                place,
+            },
+        }
+    });
+    ListSource { targets: targets.collect(), place: source_place(site, list.targets.span.as_ref()) }
+}
+
+fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> FileSource {
+    let place = file.path.span.as_ref().map_or(fallback, |span| source_place(site, Some(span)));
+    FileSource { path: site.base.join(&file.path.value).into(), place }
+}
+
+/// A place in the pipeline file, as sources name places.
+fn source_place(site: Site<'_>, span: Option<&std::ops::Range<usize>>) -> source::Place {
+    let file: Arc<Path> = site.document.path().into();
+    let (line, column) = span.map_or((1, 1), |span| site.document.line_and_column(span));
+    source::Place { file, line: line as u32, column: Some(column as u32) }
+}
+
+fn tell(level: Level, problems: Problems, site: Site<'_>, diagnostics: &mut Diagnostics) {
+    let beyond = problems.beyond;
+    let last = problems.list.last().map(|problem| problem.place.clone());
+    for problem in problems.list {
+        diagnostics.add(diagnostic(level, problem, site));
+    }
+    if let (1.., Some(last)) = (beyond, last) {
+        let place = Place::line_of(last.file, 0, 0);
+        let message = format!("{beyond} more problems like these");
+        diagnostics.add(source_problem(level, Code::BadTarget, place, message));
+    }
+}
+
+fn diagnostic(level: Level, problem: SourceProblem, site: Site<'_>) -> Diagnostic {
+    let code = match level {
+        Level::Error => Code::BadTarget,
+        Level::Warning => Code::DuplicateTarget,
+    };
+    let column = problem.place.column.unwrap_or(0) as usize;
+    let place = place_in(site, &problem.place.file, problem.place.line as usize, column);
+    let near = problem.unknown.as_ref().and_then(|unknown| {
+        did_you_mean(&unknown.word, unknown.known.iter().copied()).map(|near| format!("did you mean \"{near}\"?"))
+    });
+    let made = source_problem(level, code, place, problem.what);
+    match near.or(problem.hint) {
+        Some(hint) => made.hint(hint),
+        None => made,
+    }
+}

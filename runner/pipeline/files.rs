@@ -1,0 +1,139 @@
+//! Which files are pipelines: from paths on a command line to names and files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{Code, Diagnostic, Diagnostics, Place, parse_name};
+
+/// The runner's own file, which stands beside the pipelines and is none.
+pub const RUNNER_FILE: &str = "probity.toml";
+
+/// A pipeline file that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineFile {
+    /// The pipeline's name: the file's, without `.toml`.
+    pub name: Arc<str>,
+    /// The file, as it is told to people.
+    pub path: PathBuf,
+}
+
+/// Finds the pipeline files that the paths name: files, or folders with `.toml` files in them
+/// (subfolders are not looked into; hidden files, editor droppings and `probity.toml` are passed
+/// over). Tells of paths that name none, names that are not allowed, and two pipelines of one name.
+pub fn find(paths: &[PathBuf], diagnostics: &mut Diagnostics) -> Vec<PipelineFile> {
+    let mut found: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
+    for path in paths {
+        for file in files_of(path, diagnostics) {
+            let Some(name) = name_of(&file, diagnostics) else { continue };
+            match found.get(&name) {
+                Some(first) if is_same_file(first, &file) => {}
+                Some(first) => diagnostics.add(
+                    Diagnostic::error(
+                        Code::DuplicatePipeline,
+                        Place::file(&file),
+                        format!("two pipelines are called \"{name}\""),
+                    )
+                    .also("the other one is here", Place::file(first))
+                    .hint("a pipeline's name is its file's name: rename one of the files"),
+                ),
+                None => {
+                    found.insert(name, file);
+                }
+            }
+        }
+    }
+    found.into_iter().map(|(name, path)| PipelineFile { name, path }).collect()
+}
+
+fn files_of(path: &Path, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {
+    let unreadable = |what: &str| {
+        Diagnostic::error(Code::Unreadable, Place::file(path), what.to_owned())
+            .hint("give pipeline files, or folders of them; without any, \"pipelines\" is read")
+    };
+    let Ok(metadata) = fs::metadata(path) else {
+        diagnostics.add(unreadable("there is no such file or folder"));
+        return Vec::new();
+    };
+    if !metadata.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(path) else {
+        diagnostics.add(unreadable("the folder cannot be read"));
+        return Vec::new();
+    };
+    let mut files: Vec<_> =
+        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|file| is_pipeline(file)).collect();
+    files.sort();
+    if files.is_empty() {
+        diagnostics.add(
+            Diagnostic::error(Code::NoPipelines, Place::file(path), "the folder has no pipeline files")
+                .hint("a pipeline is a file that ends in .toml; subfolders are not read"),
+        );
+    }
+    files
+}
+
+/// Whether a file in a folder is a pipeline: `*.toml`, not hidden, not the runner's own file. The
+/// droppings of editors (`x.toml~`, `.x.toml.swp`, `#x.toml#`, `.#x.toml`) fall out by this.
+fn is_pipeline(file: &Path) -> bool {
+    let Some(name) = file.file_name().and_then(OsStr::to_str) else { return false };
+    let ends = file.extension() == Some(OsStr::new("toml"));
+    ends && !name.starts_with(['.', '#']) && name != RUNNER_FILE && !file.is_dir()
+}
+
+fn name_of(file: &Path, diagnostics: &mut Diagnostics) -> Option<Arc<str>> {
+    let stem = file.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    match parse_name(stem) {
+        Ok(name) if file.extension() == Some(OsStr::new("toml")) => return Some(name.into()),
+        Ok(_) => diagnostics.add(
+            Diagnostic::error(Code::PipelineName, Place::file(file), "a pipeline file ends in .toml")
+                .hint("rename the file"),
+        ),
+        Err(reason) => diagnostics.add(
+            Diagnostic::error(
+                Code::PipelineName,
+                Place::file(file),
+                format!("the file's name is the pipeline's, and {reason}"),
+            )
+            .hint("rename the file"),
+        ),
+    }
+    None
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(files: &[&str]) -> (Vec<String>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(file), "x").unwrap();
+        }
+        let mut diagnostics = Diagnostics::default();
+        let found = find(&[folder.path().to_owned()], &mut diagnostics);
+        let text = diagnostics.render(false).replace(&folder.path().display().to_string(), "DIR");
+        (found.iter().map(|file| file.name.to_string()).collect(), text)
+    }
+
+    #[test]
+    fn droppings_and_the_runner_file_are_passed_over() {
+        let files =
+            ["b.toml", "a.toml", "a.toml~", ".a.toml", ".#a.toml", "#a.toml#", "4913", "a.toml.bak", "probity.toml", "x.csv", "sub/c.toml"];
+        assert_eq!(names(&files), (vec!["a".to_owned(), "b".to_owned()], String::new()));
+    }
+
+    #[test]
+    fn names_and_empty_folders_are_told() {
+        assert!(names(&["Shop.toml"]).1.contains("error[P0303]"));
+        assert!(names(&["x.csv"]).1.contains("error[P0301]"));
+    }
+}

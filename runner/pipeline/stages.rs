@@ -1,0 +1,79 @@
+//! What all pipelines of a runner share: the parts of the stages, the numbers of rows, the counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::check::CheckPool;
+use crate::clock::Clock;
+use crate::fetch::Fetcher;
+use crate::model::{Outcome, ProbeResult};
+
+/// What all pipelines of a runner share.
+#[derive(Debug)]
+pub struct Stages {
+    /// Where time is read.
+    pub clock: Clock,
+    /// Stage 3.
+    pub fetcher: Fetcher,
+    /// Stage 4.
+    pub checks: CheckPool,
+    /// A permit for each probe in flight, over all pipelines.
+    pub permits: Arc<Semaphore>,
+    /// How long probes in flight may go on when the end has come.
+    pub grace: Duration,
+    /// What happened so far.
+    pub counters: RunCounters,
+    /// The last row number given.
+    pub seq: AtomicI64,
+    /// The last probe number given.
+    pub probe_seq: AtomicI64,
+}
+
+impl Stages {
+    /// The next row's number, from 1.
+    pub(super) fn next_seq(&self) -> i64 {
+        self.seq.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The next probe's number, from 1.
+    pub(super) fn next_probe_seq(&self) -> i64 {
+        self.probe_seq.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What happened so far, over all pipelines.
+#[derive(Debug, Default)]
+pub struct RunCounters {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    missed: AtomicU64,
+}
+
+impl RunCounters {
+    /// Counts the row of a probe.
+    pub(super) fn count(&self, row: &ProbeResult) {
+        let at = Outcome::ALL.iter().position(|outcome| *outcome == row.outcome).unwrap_or_default();
+        if row.is_final {
+            self.outcomes[at].fetch_add(1, Ordering::Relaxed);
+        }
+        self.missed.fetch_add(u64::from(row.missed), Ordering::Relaxed);
+    }
+
+    /// Probes that came to this outcome.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        let at = Outcome::ALL.iter().position(|known| *known == outcome).unwrap_or_default();
+        self.outcomes[at].load(Ordering::Relaxed)
+    }
+
+    /// All probes.
+    pub fn probes(&self) -> u64 {
+        Outcome::ALL.iter().map(|outcome| self.of(*outcome)).sum()
+    }
+
+    /// Ticks that passed without a probe.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,44 @@
+//! The grid of a target: ticks at a stable phase of its interval.
+//!
+//! The phase is `XXH3-64(pipeline, 0x00, target name) mod every`, both in nanoseconds, and a tick is a
+//! moment whose Unix time in nanoseconds is congruent to it. So a target keeps its place in the minute
+//! through restarts, reloads and moves to another machine, whatever other targets there are, and ten
+//! thousand targets spread evenly by themselves. The formula is a promise: people read gaps between
+//! rows, and two runners of one pipeline probe at the same moments. It never changes.
+
+use std::time::Duration;
+
+use twox_hash::XxHash3_64;
+
+use crate::clock::UnixNanos;
+
+/// Beyond this an interval counts as this: far above the year that a file may say, and far below
+/// where adding two of them would overflow.
+const LONGEST_NS: u64 = u64::MAX / 8;
+
+/// Where in its interval a target runs, in nanoseconds: 0 up to, not including, `every`.
+pub fn phase_ns(pipeline: &str, target: &str, every: Duration) -> u64 {
+    let mut key = Vec::with_capacity(pipeline.len() + 1 + target.len());
+    key.extend_from_slice(pipeline.as_bytes());
+    // A pipeline's name can't hold this byte, so no two pairs have one key.
+    key.push(0);
+    key.extend_from_slice(target.as_bytes());
+    XxHash3_64::oneshot(&key) % interval_ns(every)
+}
+
+/// An interval in nanoseconds, at least 1.
+pub(super) fn interval_ns(every: Duration) -> u64 {
+    u64::try_from(every.as_nanos()).unwrap_or(LONGEST_NS).clamp(1, LONGEST_NS)
+}
+
+/// Nanoseconds from `wall` to the first tick at or after it; less than `every_ns`.
+pub(super) fn first_tick_ns(phase_ns: u64, every_ns: u64, wall: UnixNanos) -> u64 {
+    let ahead = i128::from(phase_ns) - i128::from(wall.0);
+    u64::try_from(ahead.rem_euclid(i128::from(every_ns))).unwrap_or_default()
+}
+
+/// The first tick at or after `earliest_ns` on the grid that `tick_ns` lies on as its first.
+pub(super) fn tick_from(earliest_ns: u64, tick_ns: u64, every_ns: u64) -> u64 {
+    let intervals = earliest_ns.saturating_sub(tick_ns).div_ceil(every_ns);
+    tick_ns.saturating_add(intervals.saturating_mul(every_ns))
+}

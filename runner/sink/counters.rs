@@ -1,0 +1,80 @@
+//! What a writer counts. Plain atomics: read them at any time, from any thread.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Declares the counters once: field, meaning.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
+        /// What one writer has done since its start.
+        #[derive(Debug, Default)]
+        pub struct WriterCounters {
+            $($(#[doc = $doc])+ pub $name: AtomicU64,)+
+            /// Whether the journal cannot be written at present (disk full, I/O error).
+            pub blocked: AtomicBool,
+        }
+    };
+}
+
+counters! {
+    /// Results taken into the queue.
+    rows_accepted;
+    /// Results taken out of the queue.
+    rows_taken;
+    /// Results refused by [`try_send`](super::ResultSender::try_send), since the queue was full.
+    rows_dropped;
+    /// Results given up at a stop, since the journal could not be written until its deadline.
+    rows_lost;
+    /// Rows of `probes` that are in a journal.
+    rows_journalled;
+    /// Rows of `checks` that are in a journal.
+    check_rows_journalled;
+    /// Rows of `probes` in published files, recovered ones included.
+    rows_published;
+    /// Rows of `checks` in published files, recovered ones included.
+    check_rows_published;
+    /// Rows of `probes` that came out of journals of earlier runs.
+    rows_recovered;
+    /// Files published.
+    files;
+    /// Bytes of the files published.
+    file_bytes;
+    /// Bytes written to journals.
+    journal_bytes;
+    /// Journals waiting to be converted.
+    journals_waiting;
+    /// Failed writes to a journal.
+    journal_errors;
+    /// Failed fsyncs of a journal.
+    fsync_errors;
+    /// Failed conversions of a journal; each is tried again.
+    convert_errors;
+    /// Journals moved to quarantine.
+    quarantined;
+    /// Damaged stretches skipped in journals.
+    skipped_frames;
+    /// Torn tails cut off journals.
+    torn_tails;
+    /// Batches that a follower failed to take.
+    follower_errors;
+    /// Followers that ended since nobody reads them any more.
+    followers_ended;
+}
+
+impl WriterCounters {
+    /// Results waiting in the queue.
+    pub fn queue_depth(&self) -> u64 {
+        // Taken first: a row accepted between the two reads must not make the difference negative.
+        let taken = self.rows_taken.load(Ordering::Acquire);
+        self.rows_accepted.load(Ordering::Acquire).saturating_sub(taken)
+    }
+}
+
+/// Adds `n` to a counter.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::AcqRel);
+}
+
+/// Reads a counter.
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Acquire)
+}

@@ -1,0 +1,280 @@
+//! The thread that converts journals: first those that earlier runs left, then each one that is sealed.
+//! Writing goes on meanwhile. A conversion that fails is tried again; a journal that cannot be read
+//! never stands in the way of the others.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::convert::{Converted, convert_into, journals, quarantine};
+use super::folders::Folders;
+use super::lock::{Lock, Locking};
+use super::publish::sweep;
+use crate::sink::SinkError;
+use crate::sink::counters::{WriterCounters, add};
+use crate::sink::stop::Stop;
+
+/// Sealed journals that may wait before writing waits too.
+const WAITING_JOURNALS: usize = 1_024;
+/// Paths of published files that are kept for the summary; all are counted.
+const KEPT_PATHS: usize = 1_000;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// The files published last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Published(Arc<Mutex<VecDeque<PathBuf>>>);
+
+impl Published {
+    fn push(&self, files: Vec<PathBuf>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(files);
+        let surplus = kept.len().saturating_sub(KEPT_PATHS);
+        kept.drain(..surplus);
+    }
+
+    /// The last thousand, oldest first.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// The converting thread, seen by the writer.
+pub(crate) struct Converter {
+    jobs: Option<SyncSender<PathBuf>>,
+    thread: Option<JoinHandle<()>>,
+    counters: Arc<WriterCounters>,
+}
+
+impl Converter {
+    /// Starts the thread; `found` are journals that earlier runs of this runner left.
+    pub(crate) fn start(
+        folders: Arc<Folders>,
+        found: Vec<PathBuf>,
+        published: Published,
+        counters: Arc<WriterCounters>,
+        stop: Stop,
+    ) -> Result<Self, SinkError> {
+        let (sender, jobs) = sync_channel(WAITING_JOURNALS);
+        add(&counters.journals_waiting, found.len() as u64);
+        let ready = found.into_iter().map(|journal| Job::left(&folders, journal, None)).collect();
+        let worker = Worker {
+            folders,
+            counters: Arc::clone(&counters),
+            stop,
+            published,
+            jobs,
+            ready,
+            failed: Vec::new(),
+            pause: FIRST_PAUSE,
+            closed: false,
+        };
+        let thread = thread::Builder::new()
+            .name("sink-convert".to_owned())
+            .spawn(move || worker.run())
+            .map_err(SinkError::Thread)?;
+        Ok(Self { jobs: Some(sender), thread: Some(thread), counters })
+    }
+
+    /// Hands over a sealed journal. Waits if a thousand are waiting.
+    pub(crate) fn submit(&self, journal: PathBuf) {
+        add(&self.counters.journals_waiting, 1);
+        if let Some(jobs) = &self.jobs
+            && jobs.send(journal).is_err()
+        {
+            error!("no thread converts journals any more; they are converted at the next start");
+        }
+    }
+
+    /// Waits until all journals are converted, or until the stop's deadline.
+    pub(crate) fn finish(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the thread that converts journals has died; they are converted at the next start");
+        }
+    }
+}
+
+/// One journal to convert.
+struct Job {
+    folders: Arc<Folders>,
+    journal: PathBuf,
+    /// Whether an earlier run left it.
+    left: bool,
+    /// The lock of the runner that left it, where that is not ours.
+    _lock: Option<Arc<Lock>>,
+}
+
+impl Job {
+    fn left(folders: &Arc<Folders>, journal: PathBuf, lock: Option<Arc<Lock>>) -> Self {
+        Self { folders: Arc::clone(folders), journal, left: true, _lock: lock }
+    }
+}
+
+/// The converting thread.
+struct Worker {
+    folders: Arc<Folders>,
+    counters: Arc<WriterCounters>,
+    stop: Stop,
+    published: Published,
+    jobs: Receiver<PathBuf>,
+    /// To be tried now.
+    ready: VecDeque<Job>,
+    /// To be tried again after a pause.
+    failed: Vec<Job>,
+    pause: Duration,
+    /// Whether no more journals come: what fails now is left to the next start.
+    closed: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        if let Err(error) = sweep(&self.folders) {
+            warn!(%error, "files that a crash left on their way are still there");
+        }
+        self.find_other_runners();
+        while let Some(job) = self.next_job() {
+            if self.attempt(&job) {
+                self.counters.journals_waiting.fetch_sub(1, Ordering::AcqRel);
+                self.pause = FIRST_PAUSE;
+            } else if !self.closed {
+                self.failed.push(job);
+            }
+        }
+    }
+
+    /// Journals of runners of other names that are no longer running.
+    fn find_other_runners(&mut self) {
+        let others = self.folders.other_runners().unwrap_or_else(|error| {
+            warn!(%error, "could not look for journals of other runners");
+            Vec::new()
+        });
+        for other in others {
+            let state = other.state();
+            match Lock::take(&state).and_then(|locking| adopt(other, locking)) {
+                Ok(jobs) => {
+                    add(&self.counters.journals_waiting, jobs.len() as u64);
+                    self.ready.extend(jobs);
+                }
+                Err(error) => warn!(%error, "could not look for journals of another runner"),
+            }
+        }
+    }
+
+    /// Waits for the next journal; none once no more can come or the deadline is over.
+    fn next_job(&mut self) -> Option<Job> {
+        loop {
+            if self.stop.expired() {
+                return None;
+            }
+            if let Some(job) = self.ready.pop_front() {
+                return Some(job);
+            }
+            let received = if self.failed.is_empty() {
+                self.jobs.recv().map_err(RecvTimeoutError::from)
+            } else {
+                self.jobs.recv_timeout(self.pause)
+            };
+            match received {
+                Ok(journal) => {
+                    return Some(Job {
+                        folders: Arc::clone(&self.folders),
+                        journal,
+                        left: false,
+                        _lock: None,
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
+                Err(RecvTimeoutError::Disconnected) if self.failed.is_empty() => return None,
+                Err(RecvTimeoutError::Disconnected) => self.closed = true,
+            }
+            self.ready.extend(self.failed.drain(..));
+        }
+    }
+
+    /// Converts one journal; false if it has to be tried again.
+    fn attempt(&self, job: &Job) -> bool {
+        let journal = job.journal.as_path();
+        let mut done = Converted::default();
+        // A fault in a decoder, met by a damaged file, must not keep the others from being converted.
+        let outcome = catch_unwind(AssertUnwindSafe(|| convert_into(&job.folders, journal, &mut done)));
+        let first_failure = self.failed.is_empty();
+        self.note(job, done);
+        match outcome {
+            Ok(Ok(())) => true,
+            Ok(Err(error @ SinkError::NewerJournal { .. })) => {
+                error!(%error, "the journal is left as it is");
+                true
+            }
+            Ok(Err(error @ (SinkError::UnreadableJournal { .. } | SinkError::Columns(_)))) => {
+                self.put_away(job, &error.to_string())
+            }
+            Ok(Err(error)) => {
+                add(&self.counters.convert_errors, 1);
+                if first_failure {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    warn!(%error, cause, journal = %journal.display(), "could not convert a journal; it is tried again");
+                }
+                false
+            }
+            Err(_panic) => self.put_away(job, "decoding it failed in an unforeseen way"),
+        }
+    }
+
+    fn put_away(&self, job: &Job, reason: &str) -> bool {
+        add(&self.counters.quarantined, 1);
+        let journal = job.journal.display();
+        error!(%journal, reason, "a journal cannot be read; it is kept in quarantine");
+        match quarantine(&job.folders, &job.journal) {
+            Ok(()) => true,
+            Err(error) => {
+                error!(%error, "the journal stays where it is");
+                // Nothing else would come of another attempt.
+                true
+            }
+        }
+    }
+
+    fn note(&self, job: &Job, done: Converted) {
+        let Converted { rows, check_rows, files, file_bytes, skipped_frames, torn_tail, quarantined } = done;
+        let counters = &self.counters;
+        add(&counters.rows_published, rows);
+        add(&counters.check_rows_published, check_rows);
+        add(&counters.files, files.len() as u64);
+        add(&counters.file_bytes, file_bytes);
+        add(&counters.skipped_frames, skipped_frames);
+        add(&counters.torn_tails, u64::from(torn_tail));
+        add(&counters.quarantined, u64::from(quarantined));
+        let journal = job.journal.display();
+        if quarantined {
+            error!(%journal, skipped_frames, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
+        }
+        if job.left {
+            add(&counters.rows_recovered, rows);
+            if !files.is_empty() {
+                info!(%journal, rows, torn_tail, "recovered the results of an earlier run");
+            }
+        }
+        debug!(%journal, rows, check_rows, file_bytes, "converted a journal");
+        self.published.push(files);
+    }
+}
+
+/// The journals of another runner, if it is not running. Their jobs hold its lock.
+fn adopt(folders: Folders, locking: Locking) -> Result<Vec<Job>, SinkError> {
+    let Locking::Held(lock) = locking else { return Ok(Vec::new()) };
+    let lock = Arc::new(lock);
+    sweep(&folders)?;
+    let found = journals(&folders)?;
+    let folders = Arc::new(folders);
+    Ok(found.into_iter().map(|journal| Job::left(&folders, journal, Some(Arc::clone(&lock)))).collect())
+}

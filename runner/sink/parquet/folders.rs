@@ -1,0 +1,155 @@
+//! Where the files of one Parquet sink lie.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::schema::Table;
+use super::segment::SegmentName;
+use crate::sink::SinkError;
+
+/// Folders are for the owner and its group: rows hold URLs.
+const FOLDER_MODE: u32 = 0o750;
+
+/// Where the files of one Parquet sink and one runner lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// Finished files, and nothing else.
+    pub results: PathBuf,
+    /// `state` beside the results folder.
+    pub root: PathBuf,
+    /// The runner's name.
+    pub runner: String,
+    /// The folder below `root/<runner>`; empty for a results folder named `results`.
+    below: PathBuf,
+}
+
+impl Folders {
+    /// The folders of a results folder, for a runner. Nothing is made.
+    pub fn new(results: &Path, runner: &str) -> Result<Self, SinkError> {
+        if !valid_runner(runner) {
+            return Err(SinkError::RunnerName { runner: runner.to_owned() });
+        }
+        let refused = || SinkError::ResultsPath { path: results.to_owned() };
+        let name = results.file_name().filter(|name| *name != "state").ok_or_else(refused)?;
+        let below = if name == "results" { PathBuf::new() } else { Path::new("sinks").join(name) };
+        let root = results.parent().unwrap_or(Path::new("")).join("state");
+        Ok(Self { results: results.to_owned(), root, runner: runner.to_owned(), below })
+    }
+
+    /// The same results folder for another runner of the same state root.
+    pub(crate) fn of_runner(&self, runner: &str) -> Self {
+        Self { runner: runner.to_owned(), ..self.clone() }
+    }
+
+    /// The runner's own folder.
+    pub fn state(&self) -> PathBuf {
+        // Joining an empty path would add a slash at the end.
+        let state = self.root.join(&self.runner);
+        if self.below.as_os_str().is_empty() { state } else { state.join(&self.below) }
+    }
+
+    /// Journals not converted yet.
+    pub fn journal(&self) -> PathBuf {
+        self.state().join("journal")
+    }
+
+    /// Files on their way.
+    pub fn tmp(&self) -> PathBuf {
+        self.state().join("tmp")
+    }
+
+    /// Journals that could not be read, or not wholly.
+    pub fn quarantine(&self) -> PathBuf {
+        self.state().join("quarantine")
+    }
+
+    /// A line a finished file: XXH3-64, bytes, path below the results folder. The last line of a path
+    /// counts.
+    pub fn checksums(&self) -> PathBuf {
+        self.state().join("checksums")
+    }
+
+    /// A segment's journal.
+    pub fn journal_of(&self, segment: &SegmentName) -> PathBuf {
+        self.journal().join(segment.journal())
+    }
+
+    /// A segment's finished file, below the results folder.
+    pub fn published(segment: &SegmentName, table: Table) -> PathBuf {
+        Path::new(table.name()).join(format!("date={}", segment.date())).join(segment.file(table))
+    }
+
+    /// Makes the folders that are not there, and refuses a state folder on another file system.
+    pub(crate) fn make(&self) -> Result<(), SinkError> {
+        for folder in [self.results.clone(), self.journal(), self.tmp(), self.quarantine()] {
+            make_folder(&folder).map_err(SinkError::io("create", &folder))?;
+        }
+        let device =
+            |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(SinkError::io("look at", path));
+        let state = self.state();
+        if device(&self.results)? != device(&state)? {
+            return Err(SinkError::OtherFileSystem { results: self.results.clone(), state });
+        }
+        Ok(())
+    }
+
+    /// Other runners that left something under the same state root for the same results folder.
+    pub(crate) fn other_runners(&self) -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            let Some(runner) = name.to_str().filter(|name| *name != self.runner && valid_runner(name)) else {
+                continue;
+            };
+            let other = self.of_runner(runner);
+            if other.journal().is_dir() {
+                found.push(other);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Makes a folder and those above it, readable by owner and group.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)
+}
+
+/// Whether a name can stand in a file name, and is no path.
+fn valid_runner(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=128).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_stands_beside_the_results() {
+        let folders = Folders::new(Path::new("/data/results"), "main").unwrap();
+        assert_eq!(folders.journal(), Path::new("/data/state/main/journal"));
+        let folders = Folders::new(Path::new("/data/shop"), "main").unwrap();
+        assert_eq!(folders.journal(), Path::new("/data/state/main/sinks/shop/journal"));
+        let folders = Folders::new(Path::new("results"), "main").unwrap();
+        assert_eq!(folders.state(), Path::new("state/main"));
+    }
+
+    #[test]
+    fn names_that_are_no_names_are_refused() {
+        for runner in ["", ".", "..", ".hidden", "a/b", "Main", "a b", &"x".repeat(129)] {
+            assert!(
+                matches!(Folders::new(Path::new("results"), runner), Err(SinkError::RunnerName { .. })),
+                "{runner}"
+            );
+        }
+        for results in ["/", "..", "state", "/data/state"] {
+            assert!(
+                matches!(Folders::new(Path::new(results), "main"), Err(SinkError::ResultsPath { .. })),
+                "{results}"
+            );
+        }
+    }
+}

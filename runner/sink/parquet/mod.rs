@@ -1,0 +1,99 @@
+//! The Parquet sink: a journal first, finished files afterwards.
+//!
+//! ```text
+//! results/probes/date=2026-09-01/probes-20260901T05Z-<runner>-<run_id>-000042.parquet
+//! results/checks/date=2026-09-01/checks-20260901T05Z-<runner>-<run_id>-000042.parquet
+//! state/<runner>/{lock, journal/, tmp/, quarantine/, checksums}
+//! ```
+//!
+//! Nothing but finished `.parquet` files ever lies below the results folder: DuckDB's and Polars' globs
+//! descend into dot folders and match dot files, pyarrow reads any extension. Everything else lies in
+//! the state folder: `state` beside the results folder, on the same file system since finished files are
+//! renamed out of it. A results folder named `results` uses `state/<runner>` itself; one of any other
+//! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
+//!
+//! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`convert`] how a journal
+//! becomes two files, [`publish`] how a file becomes visible.
+
+pub mod schema;
+pub mod folders;
+pub mod segment;
+pub mod lock;
+pub mod journal;
+pub mod recover;
+pub mod rotate;
+pub mod encode;
+pub mod publish;
+pub mod convert;
+pub(crate) mod converter;
+pub(crate) mod store;
+pub(crate) mod sync;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use convert::convert;
+pub use folders::Folders;
+pub use schema::{Column, SCHEMA_VERSION, Table};
+pub use segment::SegmentName;
+
+/// A Parquet sink, as a pipeline file asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParquetSpec {
+    /// The results folder; made if it is not there.
+    pub results: PathBuf,
+    /// When files are closed.
+    pub rotate: Rotate,
+    /// When the journal is forced to the disk.
+    pub fsync: Fsync,
+    /// How long after midnight (UTC) probes of the day before may still end: the longest deadline of
+    /// any pipeline, and some.
+    pub grace: Duration,
+}
+
+impl ParquetSpec {
+    /// The defaults, for a results folder.
+    pub fn new(results: impl Into<PathBuf>) -> Self {
+        Self {
+            results: results.into(),
+            rotate: Rotate::default(),
+            fsync: Fsync::default(),
+            grace: Duration::from_mins(2),
+        }
+    }
+}
+
+/// When files are closed: whichever comes first. A day's end and a drain close them as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotate {
+    /// At multiples of this since midnight UTC. At least 1 s. Default 1 h.
+    pub every: Duration,
+    /// At so many bytes of journal. A Parquet file has about a tenth of it. Default 256 MiB.
+    pub size: u64,
+    /// At so many results. Default 1,048,576: a conversion sorts a whole segment in memory.
+    pub rows: u64,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { every: Duration::from_hours(1), size: 256 << 20, rows: 1 << 20 }
+    }
+}
+
+/// When the journal is forced to the disk. A result survives the death of the process in any case; this
+/// is about the death of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// Once per this time, by a thread of its own. Default, with 1 s.
+    Every(Duration),
+    /// After each batch, before followers see it.
+    Each,
+    /// Never.
+    Off,
+}
+
+impl Default for Fsync {
+    fn default() -> Self {
+        Self::Every(Duration::from_secs(1))
+    }
+}

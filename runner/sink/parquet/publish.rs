@@ -1,0 +1,138 @@
+//! How a file becomes visible: written in the state folder, synced, renamed into the results folder,
+//! whose entry is synced too. A reader sees the whole file or none; a path is written once and never
+//! changes. The checksum is recorded before the rename, so that no visible file is without one.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::Hasher;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
+
+use super::folders::{Folders, make_folder};
+use crate::sink::SinkError;
+
+/// Files are for the owner and its group: rows hold URLs.
+pub(crate) const FILE_MODE: u32 = 0o640;
+
+/// A file on its way: counts and hashes what is written to it.
+pub(crate) struct Staging {
+    file: File,
+    path: PathBuf,
+    hasher: RawHasher<&'static [u8; DEFAULT_SECRET_LENGTH]>,
+    bytes: u64,
+}
+
+/// A whole file that is not visible yet.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    path: PathBuf,
+    /// XXH3-64 of the whole file.
+    pub(crate) checksum: u64,
+    /// Its length.
+    pub(crate) bytes: u64,
+}
+
+impl Staging {
+    /// Begins a file in the folder for files on their way; a stray of the same name is overwritten.
+    pub(crate) fn begin(folders: &Folders, file_name: &str) -> Result<Self, SinkError> {
+        let folder = folders.tmp();
+        make_folder(&folder).map_err(SinkError::io("create", &folder))?;
+        let path = folder.join(file_name);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(SinkError::io("create", &path))?;
+        Ok(Self { file, path, hasher: RawHasher::new(SecretBuffer::default()), bytes: 0 })
+    }
+
+    /// The file's path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs the file. After a failure it is not to be trusted, nor synced again: it is made anew.
+    pub(crate) fn finish(self) -> Result<Staged, SinkError> {
+        self.file.sync_all().map_err(SinkError::io("sync", &self.path))?;
+        Ok(Staged { path: self.path, checksum: self.hasher.finish(), bytes: self.bytes })
+    }
+}
+
+impl Write for Staging {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buf)?;
+        Hasher::write(&mut self.hasher, &buf[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Staged {
+    /// Appends the file's checksum to the list. `place` is the path below the results folder.
+    pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<(), SinkError> {
+        let path = folders.checksums();
+        let line = format!("{:016x} {:>12} {}\n", self.checksum, self.bytes, place.display());
+        append_line(&path, &line).map_err(SinkError::io("append to", &path))
+    }
+
+    /// Makes the file visible at `place` below the results folder.
+    pub(crate) fn publish(self, folders: &Folders, place: &Path) -> Result<PathBuf, SinkError> {
+        let path = folders.results.join(place);
+        let folder = path.parent().unwrap_or(&folders.results);
+        let known = folder.is_dir();
+        make_folder(folder).map_err(SinkError::io("create", folder))?;
+        fs::rename(&self.path, &path).map_err(SinkError::io("publish", &path))?;
+        sync_folder(folder)?;
+        if !known {
+            // A new date: its entry, and maybe its table's, has to be on the disk as well.
+            for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)) {
+                sync_folder(above)?;
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// Forces a folder's entries to the disk.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(SinkError::io("sync", folder))
+}
+
+/// Appends one line and syncs. A line that a crash has torn is ended first.
+fn append_line(path: &Path, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
+    let mut text = String::with_capacity(line.len() + 1);
+    if file.metadata()?.len() > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            text.push('\n');
+        }
+    }
+    text.push_str(line);
+    file.write_all(text.as_bytes())?;
+    file.sync_data()
+}
+
+/// Removes files that a crash left on their way. Only for the holder of the lock, before it converts.
+pub(crate) fn sweep(folders: &Folders) -> Result<(), SinkError> {
+    let folder = folders.tmp();
+    let failed = || SinkError::io("clear", &folder);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed())?,
+    };
+    for entry in entries {
+        fs::remove_file(entry.map_err(failed())?.path()).map_err(failed())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,391 @@
+//! The sink's thread: gathers results, writes them to the journal, then tells the followers.
+//!
+//! One thread a results folder, fed by a bounded queue. A panic in it ends the process: a sink that limps
+//! on would lose results silently, while the next start recovers every journalled one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout_at};
+use tracing::{error, info, warn};
+
+use super::SinkError;
+use super::batch::{BatchBuilder, ResultBatch, body_hash};
+use super::counters::{WriterCounters, add, read};
+use super::follow::{FollowerSpec, Followers};
+use super::parquet::ParquetSpec;
+use super::parquet::segment::Day;
+use super::parquet::store::{Rows, Store};
+use super::stop::{SinkClock, Stop, StopSignal};
+use crate::clock::{Clock, Instant};
+use crate::model::{Exchange, ProbeResult};
+
+/// Results of one batch at most.
+const BATCH_ROWS: usize = 1_024;
+/// How long the first result of a batch waits for others, in steps: a thread that woke for each result
+/// would spend more on waking than on writing.
+const LINGER_STEP: Duration = Duration::from_millis(10);
+const LINGER_STEPS: usize = 10;
+/// How often rotation and syncs are looked after while segments are open, and while none is.
+const TICK: Duration = Duration::from_millis(100);
+const IDLE_TICK: Duration = Duration::from_secs(1);
+/// Pauses between attempts to write to a full or failing disk.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a stop waits for the thread beyond its deadline: a conversion is not interrupted in a file.
+const STOP_SLACK: Duration = Duration::from_secs(5);
+
+/// A writer to be started.
+pub struct WriterSpec {
+    /// The runner's name.
+    pub runner: Arc<str>,
+    /// The identity of this run, a UUID.
+    pub run_id: Arc<str>,
+    /// Where results are kept; none if only followers get them.
+    pub parquet: Option<ParquetSpec>,
+    /// Who else gets results.
+    pub followers: Vec<FollowerSpec>,
+    /// Results that may wait in the queue, at least 1.
+    pub capacity: usize,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// A writer at work. Dropping it does not stop it: the thread ends once all senders are gone too.
+#[derive(Debug)]
+pub struct Writer {
+    sender: ResultSender,
+    stop: StopSignal,
+    clock: SinkClock,
+    counters: Arc<WriterCounters>,
+    done: oneshot::Receiver<WriterSummary>,
+}
+
+/// Hands results to a writer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ResultSender {
+    queue: mpsc::Sender<Queued>,
+    counters: Arc<WriterCounters>,
+}
+
+/// A result in the queue. Its body stays behind: a queue of bodies would have no bound in bytes.
+#[derive(Debug)]
+struct Queued {
+    result: ProbeResult,
+    body_hash: Option<u64>,
+}
+
+/// Why a result was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendRefused {
+    /// The queue is full.
+    #[error("the sink's queue is full")]
+    Full,
+    /// The writer has been stopped.
+    #[error("the sink has been stopped")]
+    Stopped,
+}
+
+/// What a writer has done, at its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriterSummary {
+    /// Results that are in a journal or in files.
+    pub rows: u64,
+    /// Verdicts that are in a journal or in files.
+    pub check_rows: u64,
+    /// Results of earlier runs that were found in journals and published.
+    pub rows_recovered: u64,
+    /// Results that could not be written.
+    pub rows_lost: u64,
+    /// Files published, recovered ones included.
+    pub files_published: u64,
+    /// The last thousand of them.
+    pub files: Vec<PathBuf>,
+    /// Journals that are left for the next start.
+    pub journals_left: u64,
+}
+
+impl ResultSender {
+    /// Hands over a result; waits while the queue is full. Fails once the writer has been stopped.
+    pub async fn send(&self, result: ProbeResult) -> Result<(), SendRefused> {
+        let place = self.queue.reserve().await.map_err(|_| SendRefused::Stopped)?;
+        add(&self.counters.rows_accepted, 1);
+        place.send(Queued::of(result));
+        Ok(())
+    }
+
+    /// Hands over a result, or drops and counts it where the queue is full.
+    pub fn try_send(&self, result: ProbeResult) -> Result<(), SendRefused> {
+        let place = match self.queue.try_reserve() {
+            Ok(place) => place,
+            Err(TrySendError::Full(())) => {
+                add(&self.counters.rows_dropped, 1);
+                return Err(SendRefused::Full);
+            }
+            Err(TrySendError::Closed(())) => return Err(SendRefused::Stopped),
+        };
+        add(&self.counters.rows_accepted, 1);
+        place.send(Queued::of(result));
+        Ok(())
+    }
+
+    /// What the writer counts.
+    pub fn counters(&self) -> &Arc<WriterCounters> {
+        &self.counters
+    }
+}
+
+impl Queued {
+    /// Hashes the body here, on the many threads that send, rather than on the one that writes.
+    fn of(mut result: ProbeResult) -> Self {
+        let body_hash = body_hash(&result.exchange);
+        if !result.exchange.body.is_empty() {
+            if let Some(exchange) = Arc::get_mut(&mut result.exchange) {
+                exchange.body = Bytes::new();
+            } else {
+                let exchange = Exchange::clone(&result.exchange);
+                result.exchange = Arc::new(Exchange { body: Bytes::new(), ..exchange });
+            }
+        }
+        Self { result, body_hash }
+    }
+}
+
+impl Writer {
+    /// Opens the sink and starts its thread. Makes folders and takes the lock, so it may block for a
+    /// moment; journals of earlier runs are converted by another thread while results come in already.
+    pub fn start(spec: WriterSpec) -> Result<Self, SinkError> {
+        let WriterSpec { runner, run_id, parquet, followers, capacity, clock } = spec;
+        let clock = SinkClock::here(clock);
+        let counters = Arc::new(WriterCounters::default());
+        let (stop_signal, stop) = StopSignal::new(clock.clone());
+        let store = parquet
+            .map(|spec| Store::open(&spec, &runner, Arc::clone(&run_id), Arc::clone(&counters), stop.clone()))
+            .transpose()?;
+        let (queue, received) = mpsc::channel(capacity.max(1));
+        let (report, done) = oneshot::channel();
+        let thread = SinkThread {
+            queue: received,
+            stop,
+            clock: clock.clone(),
+            // Timers of its own: they keep pace whatever the reactor does, and outlive it.
+            runtime: runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .map_err(SinkError::Thread)?,
+            store,
+            followers: Followers::new(followers, Arc::clone(&counters)),
+            builder: BatchBuilder::new(runner, run_id, BATCH_ROWS),
+            gathered: Vec::with_capacity(BATCH_ROWS),
+            counters: Arc::clone(&counters),
+        };
+        thread::Builder::new()
+            .name("sink-write".to_owned())
+            .spawn(move || run_or_abort(thread, report))
+            .map_err(SinkError::Thread)?;
+        let sender = ResultSender { queue, counters: Arc::clone(&counters) };
+        Ok(Self { sender, stop: stop_signal, clock, counters, done })
+    }
+
+    /// A sender for results.
+    pub fn sender(&self) -> ResultSender {
+        self.sender.clone()
+    }
+
+    /// What the writer counts.
+    pub fn counters(&self) -> &Arc<WriterCounters> {
+        &self.counters
+    }
+
+    /// Stops the writer from elsewhere, or brings forward a stop that is under way.
+    pub fn stop_signal(&self) -> StopSignal {
+        self.stop.clone()
+    }
+
+    /// Takes no more results, writes those in the queue, seals all files, and tells what was done. Call
+    /// it once nothing more is to come. What is not sealed by `deadline` stays in its journal, for the
+    /// next start.
+    pub async fn stop(self, deadline: Instant) -> Result<WriterSummary, SinkError> {
+        self.stop.by(deadline);
+        self.finished(deadline + STOP_SLACK).await
+    }
+
+    /// Waits until all senders are gone, their results are written and all files are sealed.
+    pub async fn drained(self) -> Result<WriterSummary, SinkError> {
+        let Self { sender, stop: _stop, done, .. } = self;
+        drop(sender);
+        done.await.map_err(|_| SinkError::StillWriting)
+    }
+
+    async fn finished(self, latest: Instant) -> Result<WriterSummary, SinkError> {
+        let Self { sender, stop: _stop, clock: _clock, done, .. } = self;
+        drop(sender);
+        let ended = timeout_at(latest, done).await.map_err(|_| SinkError::StillWriting)?;
+        ended.map_err(|_| SinkError::StillWriting)
+    }
+}
+
+/// Runs the thread; a fault in it ends the process.
+fn run_or_abort(thread: SinkThread, report: oneshot::Sender<WriterSummary>) {
+    match catch_unwind(AssertUnwindSafe(|| thread.run())) {
+        // Nobody waits if the writer was dropped.
+        Ok(Ok(summary)) => drop(report.send(summary)),
+        Ok(Err(error)) => {
+            error!(%error, "the sink cannot go on; the process ends, and the next start recovers what was written");
+            process::abort();
+        }
+        Err(_panic) => {
+            error!("the sink has failed; the process ends, and the next start recovers what was written");
+            process::abort();
+        }
+    }
+}
+
+/// The sink's thread.
+struct SinkThread {
+    queue: mpsc::Receiver<Queued>,
+    stop: Stop,
+    clock: SinkClock,
+    runtime: Runtime,
+    store: Option<Store>,
+    followers: Followers,
+    builder: BatchBuilder,
+    gathered: Vec<Queued>,
+    counters: Arc<WriterCounters>,
+}
+
+impl SinkThread {
+    fn run(mut self) -> Result<WriterSummary, SinkError> {
+        let mut open = true;
+        while open {
+            open = self.gather();
+            self.write_gathered()?;
+            if let Some(store) = &mut self.store {
+                store.tick(self.clock.moment());
+            }
+        }
+        if let Some(store) = &mut self.store {
+            store.finish();
+        }
+        Ok(self.summary())
+    }
+
+    /// Waits for results, or for the next tick. False once no more can come.
+    fn gather(&mut self) -> bool {
+        let idle = self.store.as_ref().is_none_or(Store::is_idle);
+        let Self { queue, stop, gathered, runtime, .. } = self;
+        let open = runtime.block_on(async {
+            if stop.requested() {
+                queue.close();
+            }
+            let received = tokio::select! {
+                received = queue.recv_many(gathered, BATCH_ROWS) => received,
+                () = stop.changed() => return true,
+                () = sleep(if idle { IDLE_TICK } else { TICK }) => return true,
+            };
+            if received == 0 {
+                return false;
+            }
+            for _ in 0..LINGER_STEPS {
+                if gathered.len() + queue.len() >= BATCH_ROWS || queue.is_closed() || stop.requested() {
+                    break;
+                }
+                sleep(LINGER_STEP).await;
+            }
+            while gathered.len() < BATCH_ROWS
+                && let Ok(queued) = queue.try_recv()
+            {
+                gathered.push(queued);
+            }
+            true
+        });
+        add(&self.counters.rows_taken, self.gathered.len() as u64);
+        open
+    }
+
+    /// Writes what was gathered: a batch a UTC day.
+    fn write_gathered(&mut self) -> Result<(), SinkError> {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        while let Some(first) = gathered.first() {
+            let first = first.result.started_at;
+            let day = Day::of(first);
+            let mut checks = 0;
+            for queued in gathered.iter().filter(|queued| Day::of(queued.result.started_at) == day) {
+                self.builder.push_hashed(&queued.result, queued.body_hash)?;
+                checks += queued.result.verdicts.len() as u64;
+            }
+            let rows = Rows { day, first, probes: self.builder.len() as u64, checks };
+            gathered.retain(|queued| Day::of(queued.result.started_at) != day);
+            let batch = self.builder.finish()?;
+            if self.keep(&batch, rows)? {
+                self.followers.deliver(&batch);
+            }
+        }
+        self.gathered = gathered;
+        Ok(())
+    }
+
+    /// Writes a batch to the journal, as often as it takes. False if a stop's deadline came first: then
+    /// its rows are lost, counted and logged.
+    fn keep(&mut self, batch: &ResultBatch, rows: Rows) -> Result<bool, SinkError> {
+        let Some(store) = &mut self.store else { return Ok(true) };
+        store.encode(batch)?;
+        let mut pause = FIRST_PAUSE;
+        let mut blocked = false;
+        while let Err(error) = store.write(rows, self.clock.moment()) {
+            add(&self.counters.journal_errors, 1);
+            if !blocked {
+                blocked = true;
+                self.counters.blocked.store(true, Ordering::Release);
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, "the journal cannot be written; results wait, and probing slows down");
+            }
+            if self.stop.expired() {
+                add(&self.counters.rows_lost, rows.probes);
+                error!(rows = rows.probes, %error, "results are lost: the journal could not be written until the end");
+                return Ok(false);
+            }
+            let Self { runtime, stop, .. } = self;
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stop.changed() => {}
+                    () = sleep(pause) => {}
+                }
+            });
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        if blocked {
+            self.counters.blocked.store(false, Ordering::Release);
+            info!("the journal is written again");
+        }
+        Ok(true)
+    }
+
+    fn summary(&self) -> WriterSummary {
+        let counters = &self.counters;
+        WriterSummary {
+            rows: match self.store {
+                Some(_) => read(&counters.rows_journalled),
+                None => read(&counters.rows_taken),
+            },
+            check_rows: read(&counters.check_rows_journalled),
+            rows_recovered: read(&counters.rows_recovered),
+            rows_lost: read(&counters.rows_lost),
+            files_published: read(&counters.files),
+            files: self.store.as_ref().map(|store| store.published().paths()).unwrap_or_default(),
+            journals_left: read(&counters.journals_waiting),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Where all items of all sources meet: checked, shared, and each name kept once.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::Target;
+
+use super::intern::Interner;
+use super::problem::{Place, Problems, SourceProblem};
+use super::target::{Checked, TargetText, check};
+use super::url::printable_url;
+use super::{Loaded, ParseDuration};
+
+/// Takes items one by one, so that a file of a million lines is never held as text.
+pub(super) struct Collector {
+    parse_duration: ParseDuration,
+    interner: Interner,
+    targets: Vec<Target>,
+    /// Where each of `targets` is written, to name both places of a pair.
+    spots: Vec<Spot>,
+    files: Vec<Arc<Path>>,
+    by_name: HashMap<Arc<str>, usize>,
+    problems: Problems,
+    warnings: Problems,
+    /// Items seen, good or bad.
+    items: usize,
+}
+
+/// A [`Place`] in 12 bytes: there may be a million.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    /// Index in `files`.
+    file: u32,
+    line: u32,
+    /// 0 where it is not known.
+    column: u32,
+}
+
+impl Collector {
+    pub(super) fn new(parse_duration: ParseDuration) -> Self {
+        Self {
+            parse_duration,
+            interner: Interner::default(),
+            targets: Vec::new(),
+            spots: Vec::new(),
+            files: Vec::new(),
+            by_name: HashMap::new(),
+            problems: Problems::default(),
+            warnings: Problems::default(),
+            items: 0,
+        }
+    }
+
+    /// Takes an item as it is written.
+    pub(super) fn add(&mut self, text: TargetText) {
+        self.items += 1;
+        match check(text, self.parse_duration) {
+            Ok(checked) => self.keep(checked),
+            Err(problems) => problems.into_iter().for_each(|problem| self.problems.push(problem)),
+        }
+    }
+
+    /// Takes what is wrong with a source or with an item that could not even be read as one.
+    pub(super) fn problem(&mut self, problem: SourceProblem) {
+        self.items += 1;
+        self.problems.push(problem);
+    }
+
+    /// Items and problems taken so far: a source that adds none has no targets.
+    pub(super) fn items(&self) -> usize {
+        self.items
+    }
+
+    pub(super) fn finish(mut self) -> Loaded {
+        self.targets.shrink_to_fit();
+        Loaded { targets: self.targets, problems: self.problems, warnings: self.warnings }
+    }
+
+    fn keep(&mut self, checked: Checked) {
+        let Checked { name, url, every, labels, place } = checked;
+        let labels = self.interner.labels(&labels);
+        let known = self.by_name.get(name.as_deref().unwrap_or(&url)).copied();
+        if let Some(index) = known {
+            let kept = &self.targets[index];
+            let same_url = kept.url.as_ref() == url;
+            let same_settings = kept.every == every && kept.labels == labels;
+            self.report_pair(index, &place, same_url, same_settings);
+            return;
+        }
+        let url: Arc<str> = Arc::from(url);
+        let name = name.map_or_else(|| Arc::clone(&url), Arc::from);
+        let spot = self.spot(&place);
+        self.by_name.insert(Arc::clone(&name), self.targets.len());
+        self.targets.push(Target { name, url, labels, every });
+        self.spots.push(spot);
+    }
+
+    fn report_pair(&mut self, index: usize, second: &Place, same_url: bool, same_settings: bool) {
+        let name = printable_url(&self.targets[index].name);
+        let first = self.place(index);
+        let second = second.clone();
+        if !same_url {
+            let what = format!("two targets are named \"{name}\", the first at {first}");
+            self.problems.push(SourceProblem::new(second, what).hint("give each a name of its own"));
+        } else if same_settings {
+            let what = format!("\"{name}\" is listed twice, first at {first}; it is probed once");
+            self.warnings.push(SourceProblem::new(second, what).hint("remove one"));
+        } else {
+            let what = format!(
+                "\"{name}\" is listed twice with different \"every\" or \"labels\", first at {first}; \
+                 the first counts"
+            );
+            let hint = "remove one, or give each a name of its own to probe it twice";
+            self.warnings.push(SourceProblem::new(second, what).hint(hint));
+        }
+    }
+
+    fn spot(&mut self, place: &Place) -> Spot {
+        if self.files.last() != Some(&place.file) {
+            self.files.push(Arc::clone(&place.file));
+        }
+        let file = self.files.len() as u32 - 1;
+        Spot { file, line: place.line, column: place.column.unwrap_or(0) }
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let Spot { file, line, column } = self.spots[index];
+        let column = (column > 0).then_some(column);
+        Place { file: Arc::clone(&self.files[file as usize]), line, column }
+    }
+}
