@@ -66,7 +66,10 @@ mod tests {
         assert!(matches!(component_from_core(b"#!/bin/sh\n"), Err(WrapError::NotWasm)));
         assert!(matches!(component_from_core(b"\0asm\x01"), Err(WrapError::NotWasm)));
         assert!(matches!(component_from_core(b"\0asm\x0d\0\x01\0"), Err(WrapError::AlreadyComponent)));
-        assert!(matches!(component_from_core(b"\0asm\x02\0\0\0"), Err(WrapError::UnknownVersion([2, 0, 0, 0]))));
+        assert!(matches!(
+            component_from_core(b"\0asm\x02\0\0\0"),
+            Err(WrapError::UnknownVersion([2, 0, 0, 0]))
+        ));
         assert!(matches!(component_from_core(b"\0asm\x01\0\0\0\xff"), Err(WrapError::Module(_))));
     }
 
@@ -77,5 +80,4 @@ mod tests {
         assert!(matches!(error, WrapError::Encode(_)), "{error}");
         assert!(!error.to_string().contains('\n'), "{error}");
     }
-
 }

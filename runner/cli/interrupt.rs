@@ -11,14 +11,14 @@ use crate::pipeline::{StopLevel, StopSwitch};
 use crate::telemetry::spawn;
 
 /// Listens to SIGTERM and Ctrl-C, and raises the switch.
-pub struct Interrupts {
+pub(super) struct Interrupts {
     second: Arc<AtomicU8>,
     listener: JoinHandle<()>,
 }
 
 impl Interrupts {
     /// Begins to listen; from now on neither signal ends the process by itself.
-    pub fn listen(switch: Arc<StopSwitch>) -> std::io::Result<Self> {
+    pub(super) fn listen(switch: Arc<StopSwitch>) -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let second = Arc::new(AtomicU8::new(0));
@@ -32,7 +32,9 @@ impl Interrupts {
                 };
                 count += 1;
                 if count == 1 {
-                    tracing::info!("stopping: probes in flight may finish; a second signal seals what is done at once");
+                    tracing::info!(
+                        "stopping: probes in flight may finish; a second signal seals what is done at once"
+                    );
                     switch.raise(StopLevel::Drain);
                 } else {
                     told.store(exit.code(), Ordering::Relaxed);
@@ -44,7 +46,7 @@ impl Interrupts {
     }
 
     /// How the program ends by the signals: by the second one, if there was one.
-    pub fn exit(&self) -> Option<Exit> {
+    pub(super) fn exit(&self) -> Option<Exit> {
         let code = self.second.load(Ordering::Relaxed);
         [Exit::Terminated, Exit::Interrupted].into_iter().find(|exit| exit.code() == code)
     }

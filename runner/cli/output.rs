@@ -3,22 +3,22 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// Whether texts for people on standard error may have colours.
-pub fn stderr_has_colour() -> bool {
+pub(super) fn stderr_has_colour() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Whether texts for people on standard output may have colours.
-pub fn stdout_has_colour() -> bool {
+pub(super) fn stdout_has_colour() -> bool {
     stdout_is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Whether a person sits at standard output.
-pub fn stdout_is_terminal() -> bool {
+pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Prints data to standard output. A reader that went away ends the printing, not the program.
-pub fn data(text: &str) -> io::Result<()> {
+pub(super) fn data(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -27,7 +27,7 @@ pub fn data(text: &str) -> io::Result<()> {
 }
 
 /// Prints a text for people to standard error. There is nowhere to tell of a failure of this.
-pub fn note(text: &str) {
+pub(super) fn note(text: &str) {
     let mut out = io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
 }

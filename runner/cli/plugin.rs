@@ -11,7 +11,7 @@ use crate::check;
 
 /// Arguments of `plugin`.
 #[derive(Debug, Args)]
-pub struct PluginArgs {
+pub(super) struct PluginArgs {
     #[command(subcommand)]
     command: PluginCommand,
 }
@@ -28,7 +28,7 @@ enum PluginCommand {
 }
 
 /// Runs a plugin command.
-pub fn plugin(args: PluginArgs) -> anyhow::Result<Exit> {
+pub(super) fn plugin(args: PluginArgs) -> anyhow::Result<Exit> {
     match args.command {
         PluginCommand::Wrap { input, output } => {
             let core = fs::read(&input).with_context(|| format!("cannot read {}", input.display()))?;

@@ -14,19 +14,20 @@ use crate::telemetry::spawn;
 const WORTH_A_BAR: u64 = 100;
 
 /// A bar that follows the counters of a run.
-pub struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
     follower: JoinHandle<()>,
 }
 
 impl Progress {
     /// Shows a bar, where it is worth one.
-    pub fn show(targets: u64, stages: Arc<Stages>) -> Option<Self> {
+    pub(super) fn show(targets: u64, stages: Arc<Stages>) -> Option<Self> {
         if targets <= WORTH_A_BAR || !io::stderr().is_terminal() {
             return None;
         }
         let bar = ProgressBar::new(targets);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left")
+        {
             bar.set_style(style);
         }
         let shown = bar.clone();

@@ -18,11 +18,11 @@ use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, Stop
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     #[command(flatten)]
     pipelines: PipelineArgs,
     /// Probe every target once, and end with 1 if any is down or unknown
@@ -46,7 +46,7 @@ pub struct RunArgs {
 }
 
 /// Runs the pipelines.
-pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let workshop = Workshop::new()?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
@@ -73,7 +73,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<Exit> {
 }
 
 /// Runs a future on a runtime of the program's own.
-pub fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("io")
@@ -84,7 +84,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 
 /// What a run shows on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
+pub(super) enum Show {
     /// Nothing but what the pipelines' own sinks print.
     Nothing,
     /// One line a result.
@@ -96,25 +96,25 @@ pub enum Show {
 }
 
 /// Pipelines and how they shall be run.
-pub struct Job {
+pub(super) struct Job {
     /// The pipelines.
-    pub built: Vec<Built>,
+    pub(super) built: Vec<Built>,
     /// Each target once.
-    pub once: bool,
+    pub(super) once: bool,
     /// Only the first so many targets.
-    pub limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     /// The data folder.
-    pub data: PathBuf,
+    pub(super) data: PathBuf,
     /// The runner's name.
-    pub runner: String,
+    pub(super) runner: String,
     /// What is shown.
-    pub show: Show,
+    pub(super) show: Show,
     /// End by itself after this long.
-    pub until: Option<Duration>,
+    pub(super) until: Option<Duration>,
 }
 
 /// Runs a job to its end, and tells what it came to.
-pub async fn work(job: Job) -> anyhow::Result<Exit> {
+pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     let (switch, stop) = StopSwitch::new();
     let switch = Arc::new(switch);
     let interrupts = Interrupts::listen(Arc::clone(&switch)).context("cannot listen to signals")?;
@@ -166,8 +166,8 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
                 pipelines: None,
                 follower: match (&table, show) {
                     (Some(table), _) => Box::new(table.clone()),
-                    (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json)),
-                    (None, _) => Box::new(StdoutSink::new(io::stdout(), Format::Lines { colour })),
+                    (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json, false)),
+                    (None, _) => Box::new(StdoutSink::new(io::stdout(), Format::Lines, colour)),
                 },
             }) as Box<dyn Fn() -> FollowerSpec>
         }),

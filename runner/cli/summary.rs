@@ -6,7 +6,7 @@ use crate::model::Outcome;
 use crate::pipeline::RunSummary;
 
 /// The summary that stands at the end of a run.
-pub fn text(summary: &RunSummary) -> String {
+pub(super) fn text(summary: &RunSummary) -> String {
     let mut out = format!("{} probes:", summary.probes);
     let told: Vec<String> = Outcome::ALL
         .into_iter()
@@ -28,8 +28,19 @@ pub fn text(summary: &RunSummary) -> String {
     for folder in &summary.folders {
         let _ = write!(out, "\n  {}", folder.display());
     }
-    if summary.unwritten > 0 {
-        let _ = write!(out, "\n{} rows are still in the journal; the next start makes files of them", summary.unwritten);
+    if summary.recovered > 0 {
+        let _ = write!(
+            out,
+            "\n{} rows of earlier runs were found in journals, and are in files now",
+            summary.recovered
+        );
+    }
+    if summary.lost > 0 {
+        let _ = write!(out, "\n{} rows could not be written and are lost", summary.lost);
+    }
+    if summary.journals_left > 0 {
+        let _ =
+            write!(out, "\n{} journals are left; the next start makes files of them", summary.journals_left);
     }
     out
 }

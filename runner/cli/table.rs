@@ -16,7 +16,7 @@ const NAME_WIDTH: usize = 60;
 
 /// Gathers results, to be shown at the end. Clones share what they gather.
 #[derive(Debug, Clone, Default)]
-pub struct Table(Arc<Mutex<Gathered>>);
+pub(super) struct Table(Arc<Mutex<Gathered>>);
 
 #[derive(Debug, Default)]
 struct Gathered {
@@ -51,7 +51,7 @@ impl Follower for Table {
 
 impl Table {
     /// The table as text.
-    pub fn text(&self, colour: bool) -> String {
+    pub(super) fn text(&self, colour: bool) -> String {
         let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if gathered.rows.len() > WHOLE_UP_TO {
             let before = gathered.rows.len();

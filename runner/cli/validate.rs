@@ -8,13 +8,13 @@ use crate::pipeline::{self, Workshop};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
-pub struct ValidateArgs {
+pub(super) struct ValidateArgs {
     #[command(flatten)]
     pipelines: PipelineArgs,
 }
 
 /// Reads and builds every pipeline, starts nothing, writes nothing.
-pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
+pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let workshop = Workshop::new()?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
@@ -26,7 +26,8 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let lines: String = built
         .iter()
         .map(|pipeline| {
-            let (name, targets, checks) = (&pipeline.name, pipeline.targets.len(), pipeline.checks.checks().len());
+            let (name, targets, checks) =
+                (&pipeline.name, pipeline.targets.len(), pipeline.checks.checks().len());
             format!("{name}: {targets} targets, {checks} checks, generation {}\n", pipeline.generation)
         })
         .collect();
@@ -35,7 +36,7 @@ pub fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
 }
 
 /// Prints the problems, and how many there are.
-pub fn tell(diagnostics: &Diagnostics) {
+pub(super) fn tell(diagnostics: &Diagnostics) {
     let (errors, warnings) = (diagnostics.count(Level::Error), diagnostics.count(Level::Warning));
     if errors + warnings == 0 {
         return;

@@ -126,8 +126,19 @@ mod tests {
 
     #[test]
     fn droppings_and_the_runner_file_are_passed_over() {
-        let files =
-            ["b.toml", "a.toml", "a.toml~", ".a.toml", ".#a.toml", "#a.toml#", "4913", "a.toml.bak", "probity.toml", "x.csv", "sub/c.toml"];
+        let files = [
+            "b.toml",
+            "a.toml",
+            "a.toml~",
+            ".a.toml",
+            ".#a.toml",
+            "#a.toml#",
+            "4913",
+            "a.toml.bak",
+            "probity.toml",
+            "x.csv",
+            "sub/c.toml",
+        ];
         assert_eq!(names(&files), (vec!["a".to_owned(), "b".to_owned()], String::new()));
     }
 

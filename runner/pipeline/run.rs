@@ -59,7 +59,7 @@ pub async fn run(
             // 5. sink: exchange and verdicts become a row, and the row is handed over.
             let row = probe.row(&pipeline, &stages, exchange, verdicts);
             stages.counters.count(&row);
-            results.send(row).await;
+            deliver(&results, row).await;
             drop::<OwnedSemaphorePermit>(permit);
         });
     }
@@ -103,6 +103,14 @@ async fn next_due(
                 ticks.finished(target, stages.clock.now());
             }
         }
+    }
+}
+
+/// Hands a row to the sink, and waits while it is full. A sink that takes no rows any more has been
+/// told to seal what it has; whatever comes later was not finished in time.
+async fn deliver(results: &ResultSender, row: ProbeResult) {
+    if let Err(refused) = results.send(row).await {
+        tracing::debug!(%refused, "a result came after the end");
     }
 }
 
@@ -224,7 +232,7 @@ impl Flight {
             let failure = Failure::new(ErrorKind::Internal, "the runner has a fault: the probe panicked");
             let row = probe.row_without_exchange(pipeline, stages, failure);
             stages.counters.count(&row);
-            results.send(row).await;
+            deliver(results, row).await;
         }
         probe.due.target
     }
@@ -242,11 +250,12 @@ impl Flight {
         }
         let until = stages.clock.now() + stages.grace;
         for probe in self.probes.into_values() {
-            let failure = Failure::new(ErrorKind::LocalShutdown, "the runner was stopped before the attempt ended");
+            let failure =
+                Failure::new(ErrorKind::LocalShutdown, "the runner was stopped before the attempt ended");
             let row = probe.row_without_exchange(pipeline, stages, failure);
             stages.counters.count(&row);
             // A sink that does not take rows any more must not hold up the end.
-            if timeout_at(until, results.send(row)).await.is_err() {
+            if timeout_at(until, deliver(results, row)).await.is_err() {
                 return;
             }
         }

@@ -18,7 +18,7 @@ use crate::fetch::{FetchSetupError, Fetcher, FetcherConfig, raise_descriptor_lim
 use crate::model::Outcome;
 use crate::schedule::Schedule;
 use crate::sink::{
-    FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, StopSignal, Writer, WriterSpec, WriterSummary,
+    FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, Writer, WriterSpec, WriterSummary,
 };
 use crate::telemetry::spawn;
 
@@ -26,6 +26,8 @@ use crate::telemetry::spawn;
 const MOST_IN_FLIGHT: usize = 10_000;
 /// Results that may wait for a writer. Each holds its body until it is a row, so this bounds memory.
 const RESULTS_WAITING: usize = 4_096;
+/// How long files may be sealed after a second signal.
+const SEAL_AT_ONCE: Duration = Duration::from_secs(2);
 /// After midnight, how long beyond the longest time-out a day's last results are waited for.
 const DAY_MARGIN: Duration = Duration::from_mins(1);
 
@@ -65,7 +67,7 @@ pub enum StartError {
 pub struct Runner {
     stages: Arc<Stages>,
     pipelines: Vec<JoinHandle<()>>,
-    writers: Vec<(Writer, StopSignal)>,
+    writers: Vec<Writer>,
     folders: BTreeSet<PathBuf>,
     targets: u64,
     stop: Stop,
@@ -134,7 +136,7 @@ impl Runner {
                 ..ParquetSpec::new(options.data.join(&plan.path))
             });
             self.folders.extend(parquet.as_ref().map(|spec| spec.results.clone()));
-            let (sender, writer, signal) = Writer::start(WriterSpec {
+            let writer = Writer::start(WriterSpec {
                 parquet,
                 followers: followers(&group, options),
                 capacity: RESULTS_WAITING,
@@ -142,8 +144,8 @@ impl Runner {
                 run_id: run_id.into(),
                 clock: options.clock.clone(),
             })?;
-            self.writers.push((writer, signal));
-            senders.insert(path, sender);
+            senders.insert(path, writer.sender());
+            self.writers.push(writer);
         }
         Ok(pipelines.iter().filter_map(|pipeline| senders.get(&path_of(pipeline)).cloned()).collect())
     }
@@ -157,7 +159,8 @@ impl Runner {
         let ticks = if once {
             Ticks::Once(Once::new(count as u32, clock.now()))
         } else {
-            let targets = pipeline.targets.iter().map(|target| (target.name.as_ref(), pipeline.every(target)));
+            let targets =
+                pipeline.targets.iter().map(|target| (target.name.as_ref(), pipeline.every(target)));
             Ticks::Every(Schedule::new(&pipeline.name, targets, clock.now(), clock.wall()))
         };
         let (pipeline, stages) = (Arc::new(pipeline), Arc::clone(&self.stages));
@@ -182,25 +185,34 @@ impl Runner {
                 tracing::error!("a pipeline ended by a fault of the runner");
             }
         }
-        let stages = Arc::clone(&self.stages);
-        let at_once = self.stop.level() == StopLevel::Now;
-        let mut stop = self.stop;
-        let mut summary = RunSummary::of(&stages, self.folders);
-        for (writer, signal) in self.writers {
-            let closed = writer.finished();
-            tokio::pin!(closed);
-            let written = tokio::select! {
-                written = &mut closed => written,
-                () = stop.reached(StopLevel::Now), if !at_once => {
-                    signal.seal_now();
-                    closed.await
-                }
-            };
-            summary.add(&written);
+        let mut summary = RunSummary::of(&self.stages, self.folders);
+        for writer in self.writers {
+            match sealed(writer, &self.stages, self.stop.clone()).await {
+                Ok(written) => summary.add(&written),
+                Err(error) => tracing::error!(%error, "a sink did not end in time"),
+            }
         }
+        let stages = self.stages;
+        // Joining threads blocks. A check that is still at work is bounded by its own limits.
         let _ = tokio::task::spawn_blocking(move || stages.checks.stop()).await;
         summary
     }
+}
+
+/// Waits until a writer has sealed its files: as long as it takes in a run that ends by itself, within
+/// the grace after a signal, at once after a second one.
+async fn sealed(writer: Writer, stages: &Stages, mut stop: Stop) -> Result<WriterSummary, SinkError> {
+    let signal = writer.stop_signal();
+    let closed = writer.drained();
+    tokio::pin!(closed);
+    for (level, time) in [(StopLevel::Drain, stages.grace), (StopLevel::Now, SEAL_AT_ONCE)] {
+        tokio::select! {
+            biased;
+            written = &mut closed => return written,
+            () = stop.reached(level) => signal.by(stages.clock.now() + time),
+        }
+    }
+    closed.await
 }
 
 /// What the pipelines of one writer show, and what the command line wants to see.
@@ -211,7 +223,7 @@ fn followers(group: &[&Built], options: &RunnerOptions) -> Vec<FollowerSpec> {
         followers.push(FollowerSpec {
             name: format!("stdout of {}", pipeline.name),
             pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
-            follower: Box::new(StdoutSink::new(std::io::stdout(), format)),
+            follower: Box::new(StdoutSink::new(std::io::stdout(), format, false)),
         });
     }
     followers
@@ -226,14 +238,18 @@ pub struct RunSummary {
     pub by_outcome: [u64; Outcome::ALL.len()],
     /// Ticks that passed without a probe.
     pub missed: u64,
-    /// Rows in published files.
+    /// Rows that are safe.
     pub rows: u64,
-    /// Verdicts in published files.
+    /// Verdicts that are safe.
     pub verdicts: u64,
+    /// Rows of earlier runs that were found in journals and published.
+    pub recovered: u64,
+    /// Rows that could not be written.
+    pub lost: u64,
     /// Published files.
-    pub files: usize,
-    /// Rows that stayed in the journal.
-    pub unwritten: u64,
+    pub files: u64,
+    /// Journals that the next start makes files of.
+    pub journals_left: u64,
     /// Where the files are.
     pub folders: Vec<PathBuf>,
 }
@@ -251,8 +267,11 @@ impl RunSummary {
 
     fn add(&mut self, written: &WriterSummary) {
         self.rows += written.rows;
-        self.verdicts += written.checks_rows;
-        self.files += written.files.len();
+        self.verdicts += written.check_rows;
+        self.files += written.files_published;
+        self.recovered += written.rows_recovered;
+        self.lost += written.rows_lost;
+        self.journals_left += written.journals_left;
     }
 
     /// Whether anything is not as it should be.

@@ -4,6 +4,7 @@
 //! record batches), writes that to the journal ([`parquet`]), and only then hands it to the followers
 //! ([`stdout`] is one), so that whatever a follower shows is safe already.
 
+mod config;
 pub mod batch;
 pub mod counters;
 pub mod follow;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 
 pub use batch::{BatchBuilder, ResultBatch};
+pub use config::{FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText};
 pub use counters::WriterCounters;
 pub use follow::{Follower, FollowerSpec};
 pub use parquet::{Fsync, ParquetSpec, Rotate};

@@ -1,5 +1,6 @@
 //! Where all items of all sources meet: checked, shared, and each name kept once.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ impl Collector {
     }
 
     fn report_pair(&mut self, index: usize, second: &Place, same_url: bool, same_settings: bool) {
-        let name = printable_url(&self.targets[index].name);
+        let name = shown_name(&self.targets[index].name);
         let first = self.place(index);
         let second = second.clone();
         if !same_url {
@@ -129,4 +130,9 @@ impl Collector {
         let column = (column > 0).then_some(column);
         Place { file: Arc::clone(&self.files[file as usize]), line, column }
     }
+}
+
+/// A name as it is, unless it is a URL: that may hold a secret.
+fn shown_name(name: &str) -> Cow<'_, str> {
+    if name.contains("://") { Cow::Owned(printable_url(name)) } else { Cow::Borrowed(name) }
 }

@@ -1,13 +1,13 @@
 //! `.csv`: the first line names the columns. Cells are trimmed; an empty cell counts as absent.
 
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Trim};
+use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Terminator};
 
 use super::collect::Collector;
-use super::lines::{Cursor, Tracked};
+use super::lines::{Cursor, Tracked, skip_mark};
 use super::problem::{Place, SourceProblem, UnknownWord};
 use super::target::{TargetText, is_label_name};
 use super::url::printable_url;
@@ -30,59 +30,110 @@ enum Column {
 
 pub(super) fn read<R: Read>(reader: R, file: &Arc<Path>, collector: &mut Collector) {
     let cursor = Cursor::new();
-    let mut rows = Rows {
-        // The csv crate skips the byte order mark itself.
-        reader: ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(Tracked::new(reader, &cursor)),
-        cursor: &cursor,
-        file,
-        record: ByteRecord::new(),
+    let place = |line| Place { file: Arc::clone(file), line, column: None };
+    let reader = match skip_mark(reader) {
+        Ok(reader) => Tracked::new(UnixLines::new(reader), &cursor),
+        Err(error) => {
+            collector.problem(SourceProblem::new(place(1), format!("reading stopped: {error}")));
+            return;
+        }
     };
-    let Some(header_line) = rows.next(collector) else { return };
-    let Some(columns) = read_header(&rows.record, &rows.place(header_line), collector) else { return };
-    while let Some(line) = rows.next(collector) {
-        match read_row(&rows.record, &columns, rows.place(line)) {
-            Ok(Some(target)) => collector.add(target),
-            Ok(None) => {}
-            Err(problem) => collector.problem(problem),
+    let mut rows = Rows::new(reader, &cursor);
+    let columns = match rows.next() {
+        Ok(None) => return,
+        Ok(Some(line)) => read_header(&rows.record, &place(line), collector),
+        Err((line, error)) => return collector.problem(read_problem(&error, &cursor, place(line))),
+    };
+    let Some(columns) = columns else { return };
+    loop {
+        match rows.next() {
+            Ok(None) => return,
+            Ok(Some(line)) => match read_row(&rows.record, &columns, place(line)) {
+                Ok(Some(target)) => collector.add(target),
+                Ok(None) => {}
+                Err(problem) => collector.problem(problem),
+            },
+            Err((line, error)) => return collector.problem(read_problem(&error, &cursor, place(line))),
         }
     }
 }
 
 /// The rows of a file, header included.
 struct Rows<'c, R> {
-    reader: Reader<Tracked<'c, R>>,
+    reader: Reader<R>,
     cursor: &'c Cursor,
-    file: &'c Arc<Path>,
     record: ByteRecord,
 }
 
-impl<R: Read> Rows<'_, R> {
-    /// Reads the next row into `record` and gives its line; none at the end or where reading can't go on.
-    fn next(&mut self, collector: &mut Collector) -> Option<u32> {
-        self.cursor.item_begins();
-        let before = self.reader.position().line();
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => Some(u32::try_from(row_line(&self.record, before)).unwrap_or(u32::MAX)),
-            Ok(false) => None,
-            Err(error) => {
-                let line = u32::try_from(before).unwrap_or(u32::MAX);
-                collector.problem(read_problem(&error, self.cursor, self.place(line)));
-                None
-            }
-        }
+impl<'c, R: Read> Rows<'c, R> {
+    fn new(reader: R, cursor: &'c Cursor) -> Self {
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(reader);
+        Self { reader, cursor, record: ByteRecord::new() }
     }
 
-    fn place(&self, line: u32) -> Place {
-        Place { file: Arc::clone(self.file), line, column: None }
+    /// Reads the next row into `record` and gives the line on which it begins; none at the end.
+    fn next(&mut self) -> Result<Option<u32>, (u32, ::csv::Error)> {
+        self.cursor.item_begins();
+        let line = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let before = self.reader.position().line();
+        let is_row = self.reader.read_byte_record(&mut self.record).map_err(|error| (line(before), error))?;
+        // The row's own position would count blank lines before it in. Every row ends in a line end that
+        // is read already, and has more only within quotes: its pieces are its lines.
+        let inner = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64;
+        Ok(is_row.then(|| line(self.reader.position().line().saturating_sub(inner))))
     }
 }
 
-fn row_line(record: &ByteRecord, before: u64) -> u64 {
-    record.position().map_or(before, ::csv::Position::line)
+/// Gives `\r\n` as `\n`, and a line end at the end of the file if there is none: so that lines can be
+/// counted by `\n` alone.
+struct UnixLines<R> {
+    inner: BufReader<R>,
+    /// A `\r` that was read and not yet given.
+    is_held: bool,
+    last: u8,
+}
+
+impl<R: Read> UnixLines<R> {
+    fn new(inner: BufReader<R>) -> Self {
+        Self { inner, is_held: false, last: b'\n' }
+    }
+}
+
+impl<R: Read> Read for UnixLines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written == 0 && !buffer.is_empty() {
+            let input = self.inner.fill_buf()?;
+            if input.is_empty() {
+                if self.last == b'\n' && !self.is_held {
+                    return Ok(0);
+                }
+                (self.is_held, self.last, buffer[0]) = (false, b'\n', b'\n');
+                return Ok(1);
+            }
+            let mut used = 0;
+            while used < input.len() && written < buffer.len() {
+                let byte = input[used];
+                if self.is_held && byte != b'\n' {
+                    (self.is_held, self.last, buffer[written]) = (false, b'\r', b'\r');
+                    written += 1;
+                    continue;
+                }
+                self.is_held = byte == b'\r';
+                used += 1;
+                if !self.is_held {
+                    (self.last, buffer[written]) = (byte, byte);
+                    written += 1;
+                }
+            }
+            self.inner.consume(used);
+        }
+        Ok(written)
+    }
 }
 
 fn read_problem(error: &::csv::Error, cursor: &Cursor, place: Place) -> SourceProblem {
@@ -100,7 +151,7 @@ fn read_problem(error: &::csv::Error, cursor: &Cursor, place: Place) -> SourcePr
 fn read_header(record: &ByteRecord, place: &Place, collector: &mut Collector) -> Option<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::with_capacity(record.len());
     for cell in record {
-        let word = String::from_utf8_lossy(cell);
+        let word = String::from_utf8_lossy(cell.trim_ascii());
         let column = match word.as_ref() {
             "url" => Column::Url,
             "name" => Column::Name,
@@ -150,7 +201,7 @@ fn read_row(
     columns: &[Column],
     place: Place,
 ) -> Result<Option<TargetText>, SourceProblem> {
-    if record.iter().all(<[u8]>::is_empty) {
+    if record.iter().all(|cell| cell.trim_ascii().is_empty()) {
         return Ok(None);
     }
     if record.len() != columns.len() {
@@ -159,7 +210,7 @@ fn read_row(
     }
     let mut target = TargetText { url: String::new(), name: None, every: None, labels: Vec::new(), place };
     for (cell, column) in record.iter().zip(columns) {
-        let Ok(cell) = str::from_utf8(cell) else {
+        let Ok(cell) = str::from_utf8(cell.trim_ascii()) else {
             return Err(SourceProblem::new(target.place, "the row is not UTF-8"));
         };
         if cell.is_empty() {

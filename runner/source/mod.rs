@@ -20,6 +20,9 @@ mod target;
 mod text;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::model::Target;

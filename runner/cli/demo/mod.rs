@@ -1,6 +1,6 @@
 //! `probity demo`: a website of its own, probed from a pipeline that a person can read and edit.
 
-pub mod site;
+pub(super) mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const TARGETS: &str = include_str!("targets.csv.template");
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// The folder for the pipeline, its targets and the results
     #[arg(long, value_name = "DIR", default_value = "probity-demo")]
     dir: PathBuf,
@@ -32,7 +32,7 @@ pub struct DemoArgs {
 }
 
 /// Starts the website and probes it until Ctrl-C.
-pub fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
+pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
     block_on(async move {
         let site = Site::start().await.context("cannot start the demo's website on 127.0.0.1")?;
         let pipeline = write_files(&args.dir, &site)?;
@@ -82,7 +82,9 @@ fn greet(pipeline: &Path, length: Option<Duration>) {
         Some(length) => format!("ends by itself after {}", crate::config::format_duration(length)),
         None => "Ctrl-C ends it".to_owned(),
     };
-    output::note(&format!("a small website runs on this machine; {file} probes it ({end}); read and edit that file"));
+    output::note(&format!(
+        "a small website runs on this machine; {file} probes it ({end}); read and edit that file"
+    ));
 }
 
 /// Where the results are, and a query that works as pasted.

@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The website, running. Dropping it closes its ports and its connections.
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     plain: SocketAddr,
     self_signed: SocketAddr,
     nobody: SocketAddr,
@@ -48,7 +48,7 @@ impl Site {
     ///
     /// # Errors
     /// Where no port can be bound, or no certificate made.
-    pub async fn start() -> io::Result<Self> {
+    pub(crate) async fn start() -> io::Result<Self> {
         let tls = self_signed_acceptor()?;
         let pages = Arc::new(Pages::default());
         let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -69,7 +69,7 @@ impl Site {
 
     /// A template with its places filled: `{{site}}`, `{{self_signed}}` and `{{nobody}}` become
     /// URLs without a path, such as `http://127.0.0.1:40001`.
-    pub fn fill(&self, template: &str) -> String {
+    pub(crate) fn fill(&self, template: &str) -> String {
         template
             .replace("{{site}}", &format!("http://{}", self.plain))
             .replace("{{self_signed}}", &format!("https://{}", self.self_signed))

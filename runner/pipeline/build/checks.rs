@@ -230,7 +230,12 @@ fn limits(check: &CheckText, document: &Document, diagnostics: &mut Diagnostics)
 fn refused(error: &ConfigureError, check: &CheckText, document: &Document) -> Diagnostic {
     let place = check.config.as_ref().map_or_else(
         || check.plugin.place(document),
-        |config| config.span.clone().map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span)),
+        |config| {
+            config
+                .span
+                .clone()
+                .map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
+        },
     );
     Diagnostic::error(Code::PluginConfig, place, error.to_string())
         .hint(format!("the configuration of \"{}\" is what stands under config", check.plugin.value))

@@ -21,7 +21,11 @@ pub(super) fn build(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagno
     let tls = tls(text, site, diagnostics)?;
     let spec = RequestSpec {
         method: text.method.value.clone(),
-        headers: text.headers.iter().map(|(name, value)| (name.clone(), value.value.expose().to_owned())).collect(),
+        headers: text
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.value.expose().to_owned()))
+            .collect(),
         body: text.body.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
         timeout: text.timeout.value,
         follow_redirects: text.follow_redirects,
@@ -102,7 +106,9 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         | RequestError::HeaderRepeated { name } => header(name),
         RequestError::BodyLimit => text.body_limit.place(site.document),
         RequestError::Tls { .. } => file(),
-        RequestError::CaFile { .. } => text.tls.ca_file.as_ref().map_or_else(file, |ca| ca.place(site.document)),
+        RequestError::CaFile { .. } => {
+            text.tls.ca_file.as_ref().map_or_else(file, |ca| ca.place(site.document))
+        }
         RequestError::ServerName { .. } => {
             text.tls.server_name.as_ref().map_or_else(file, |name| name.place(site.document))
         }

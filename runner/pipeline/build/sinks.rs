@@ -42,7 +42,7 @@ pub(super) fn plan(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagno
             },
             SinkText::Stdout(stdout) => {
                 let format = match stdout.format {
-                    StdoutFormatText::Line => Format::Lines { colour: false },
+                    StdoutFormatText::Line => Format::Lines,
                     StdoutFormatText::Json => Format::Json,
                 };
                 whole &= set_once(&mut plan.stdout, format, place, diagnostics);

@@ -4,14 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Site, place_in, source_problem};
-use crate::config::{
-    Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration,
-};
+use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
 use crate::model::Target;
 use crate::pipeline::config::PipelineText;
 use crate::source::{
-    self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText, TargetEntry,
-    TargetText,
+    self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
+    TargetEntry, TargetText,
 };
 
 pub(super) fn load(
@@ -21,8 +19,12 @@ pub(super) fn load(
 ) -> Option<Vec<Arc<Target>>> {
     if text.sources.is_empty() {
         diagnostics.add(
-            Diagnostic::error(Code::NoTargets, Place::file(site.document.path()), "there is nothing to probe")
-                .hint("add [[sources]] and, on the next line, targets = [\"https://…\"]"),
+            Diagnostic::error(
+                Code::NoTargets,
+                Place::file(site.document.path()),
+                "there is nothing to probe",
+            )
+            .hint("add [[sources]] and, on the next line, targets = [\"https://…\"]"),
         );
         return None;
     }
@@ -96,7 +98,8 @@ fn diagnostic(level: Level, problem: SourceProblem, site: Site<'_>) -> Diagnosti
     let column = problem.place.column.unwrap_or(0) as usize;
     let place = place_in(site, &problem.place.file, problem.place.line as usize, column);
     let near = problem.unknown.as_ref().and_then(|unknown| {
-        did_you_mean(&unknown.word, unknown.known.iter().copied()).map(|near| format!("did you mean \"{near}\"?"))
+        did_you_mean(&unknown.word, unknown.known.iter().copied())
+            .map(|near| format!("did you mean \"{near}\"?"))
     });
     let made = source_problem(level, code, place, problem.what);
     match near.or(problem.hint) {
