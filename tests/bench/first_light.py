@@ -237,8 +237,7 @@ def read_rows(duckdb, folder):
         SELECT count(*) AS rows, count(DISTINCT (run_id, seq)) AS ids, count(*) FILTER (is_final) AS probes,
                quantile_cont(lateness_us, [0.5, 0.99, 1.0]) AS lateness,
                quantile_cont(total_us, [0.5, 0.99, 1.0]) AS total,
-               sum(missed) AS missed, histogram(outcome) AS outcomes,
-               min(started_at), max(started_at)
+               sum(missed) AS missed, histogram(outcome) AS outcomes
         FROM {probes}""").fetchall()[0]
     by_target = connection.execute(f"SELECT regexp_extract(url, '//([^/]+)', 1), count(*) FROM {probes} GROUP BY 1")
     seconds = connection.execute(f"SELECT epoch(started_at) FROM {probes} ORDER BY 1").fetchall()
