@@ -233,30 +233,27 @@ def read_rows(duckdb, folder):
     connection.execute("SET TimeZone = 'UTC'")
     probes = f"read_parquet('{folder}/data/results/probes/*/*.parquet')"
     checks = f"read_parquet('{folder}/data/results/checks/*/*.parquet')"
-    one = connection.execute(f"""
-        SELECT count(*) AS rows, count(DISTINCT (run_id, seq)) AS ids, count(*) FILTER (is_final) AS probes,
-               quantile_cont(lateness_us, [0.5, 0.99, 1.0]) AS lateness,
-               quantile_cont(total_us, [0.5, 0.99, 1.0]) AS total,
-               sum(missed) AS missed, histogram(outcome) AS outcomes
-        FROM {probes}""").fetchall()[0]
-    by_target = connection.execute(f"SELECT regexp_extract(url, '//([^/]+)', 1), count(*) FROM {probes} GROUP BY 1")
-    seconds = connection.execute(f"SELECT epoch(started_at) FROM {probes} ORDER BY 1").fetchall()
-    bursts = connection.execute(f"SELECT max(n) FROM (SELECT count(*) AS n FROM {probes} GROUP BY date_trunc('second', started_at))")
+    ask = lambda query: connection.execute(query).fetchall()
+    rows, ids, lateness, total, missed, outcomes = ask(f"""
+        SELECT count(*), count(DISTINCT (run_id, seq)), quantile_cont(lateness_us, [0.5, 0.99, 1.0]),
+               quantile_cont(total_us, [0.5, 0.99, 1.0]), sum(missed)::BIGINT, histogram(outcome)
+        FROM {probes}""")[0]
+    a_second = f"SELECT count(*) AS begun FROM {probes} GROUP BY date_trunc('second', started_at)"
+    files = list((folder / "data/results").rglob("*.parquet"))
     return {
-        "rows": one[0],
-        "ids": one[1],
-        "probes": one[2],
-        "lateness": one[3],
-        "total": one[4],
-        "missed": int(one[5] or 0),
-        "outcomes": one[6],
-        "by_target": dict(by_target.fetchall()),
-        "started": [row[0] for row in seconds],
-        "most_a_second": bursts.fetchall()[0][0],
-        "verdicts": connection.execute(f"SELECT count(*) FROM {checks}").fetchall()[0][0],
-        "kinds": connection.execute(f"SELECT error_kind, count(*) FROM {probes} WHERE error_kind IS NOT NULL GROUP BY 1").fetchall(),
-        "bytes": sum(path.stat().st_size for path in (folder / "data/results").rglob("*.parquet")),
-        "files": sum(1 for _ in (folder / "data/results").rglob("*.parquet")),
+        "rows": rows,
+        "ids": ids,
+        "lateness": lateness,
+        "total": total,
+        "missed": missed or 0,
+        "outcomes": outcomes,
+        "by_target": dict(ask(f"SELECT regexp_extract(url, '//([^/]+)', 1), count(*) FROM {probes} GROUP BY 1")),
+        "started": [row[0] for row in ask(f"SELECT epoch(started_at) FROM {probes} ORDER BY 1")],
+        "most_a_second": ask(f"SELECT max(begun) FROM ({a_second})")[0][0],
+        "verdicts": ask(f"SELECT count(*) FROM {checks}")[0][0],
+        "kinds": ask(f"SELECT error_kind, count(*) FROM {probes} WHERE error_kind IS NOT NULL GROUP BY 1"),
+        "bytes": sum(path.stat().st_size for path in files),
+        "files": len(files),
     }
 
 
