@@ -67,6 +67,6 @@ fn help_goes_to_stdout_and_complaints_to_stderr() {
     let project = Project::new();
     let help = project.run_plain(&["--help"]).expect_code(0);
     assert!(help.stdout.contains("run") && help.stderr.is_empty(), "{help:?}");
-    let complaint = project.run_plain(&["rnu"]).expect_code(2);
+    let complaint = project.run_plain(&["runn"]).expect_code(2);
     assert!(complaint.stdout.is_empty() && complaint.stderr.contains("run"), "{complaint:?}");
 }

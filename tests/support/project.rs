@@ -1,5 +1,6 @@
 //! A project folder for one test: pipelines, target lists, and the data that a run leaves.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +9,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Finished, Rows, Running, read_rows};
+
+/// The binary under test: the one that was built with the tests, or the one that `PROBITY_BINARY` names
+/// (a release build, an older version).
+fn binary() -> OsString {
+    std::env::var_os("PROBITY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_probity").into())
+}
 
 /// A folder that a test fills and runs the binary in. It vanishes with the test.
 #[derive(Debug)]
@@ -58,7 +65,7 @@ impl Project {
     /// The command with `arguments`, as a person would type it in the project folder, in an
     /// environment that holds nothing of the developer's.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_probity"));
+        let mut command = Command::new(binary());
         command
             .args(arguments)
             .current_dir(self.path())
