@@ -7,6 +7,7 @@ mod failure;
 mod outcome;
 mod result;
 mod target;
+mod time;
 mod verdict;
 
 pub use exchange::{Exchange, Head, Hop, HttpVersion, Phases, TlsFacts};
@@ -14,4 +15,6 @@ pub use failure::{ErrorGroup, ErrorKind, Failure};
 pub use outcome::Outcome;
 pub use result::{ProbeResult, judge};
 pub use target::{Labels, Target};
+pub use time::UnixNanos;
+pub(crate) use time::nanos;
 pub use verdict::{CheckStatus, Severity, Verdict};

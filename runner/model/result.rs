@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Exchange, Outcome, Target, Verdict};
-use crate::clock::UnixNanos;
+use super::{Exchange, Outcome, Target, UnixNanos, Verdict};
 
 /// One attempt with all that is known of it: a row of `probes`, and one of `checks` for each verdict.
 #[derive(Debug, Clone)]

@@ -1,0 +1,89 @@
+//! Generated files are fresh. `PROBITY_BLESS=1 cargo test --test inside generated` writes them anew.
+
+use std::fs;
+
+use probity::cli::Exit;
+use probity::config::{Code, FromValue as _, json_schema, markdown};
+use probity::model::{ErrorKind, Outcome};
+use probity::pipeline::PipelineText;
+
+use crate::tree::root;
+
+#[track_caller]
+fn is_fresh(path: &str, text: &str) {
+    let file = root().join(path);
+    if std::env::var_os("PROBITY_BLESS").is_some() {
+        fs::write(&file, text).unwrap();
+        return;
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        found == text,
+        "{path} is stale; write it anew: PROBITY_BLESS=1 cargo test --test inside generated"
+    );
+}
+
+const INTRODUCTION: &str = "\
+# The pipeline file
+
+Every table and key of a pipeline file, made from the code's own declarations. A pipeline is one TOML file; its
+name is the file's, without `.toml`: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`. A folder of pipelines is read
+without its subfolders; hidden files, what editors leave behind and `probity.toml` are passed over.
+
+- A **duration** is a string with units: `\"500ms\"`, `\"10s\"`, `\"1m30s\"`, `\"1h\"`, `\"1d\"`.
+- A **size** is a string with a unit: `\"512B\"`, `\"64KiB\"`, `\"1MiB\"`, `\"1.5GiB\"`, `\"10MB\"`.
+- Inputs (target lists, plugins, certificates) are relative to the pipeline file, outputs to the data folder
+  (`--data`).
+- Editors that know JSON Schema: put `#:schema schema.json` on the first line.
+";
+
+#[test]
+fn the_reference_is_fresh() {
+    let mut tables = Vec::new();
+    PipelineText::tables(&mut tables);
+    let mut page = markdown(INTRODUCTION, &tables);
+    page.push_str(
+        "\n## Outcomes and error kinds\n\nThe outcome of an attempt is the greatest of what its failure and its \
+         checks say: `down`, then `unknown`, then `degraded`, then `up`. A failure says:\n\n\
+         | error kind | outcome | meaning |\n| --- | --- | --- |\n",
+    );
+    for kind in ErrorKind::ALL {
+        page.push_str(&format!("| `{kind}` | `{}` | {} |\n", kind.outcome(), kind.meaning()));
+    }
+    page.push_str("\n## Codes of problems\n\n| code | meaning |\n| --- | --- |\n");
+    for code in Code::ALL {
+        page.push_str(&format!("| `{code}` | {} |\n", code.meaning()));
+    }
+    is_fresh("pipelines/REFERENCE.md", &page);
+}
+
+#[test]
+fn the_schema_is_fresh() {
+    is_fresh("pipelines/schema.json", &json_schema("A pipeline of Probity", &PipelineText::table_doc()));
+}
+
+#[test]
+fn every_default_can_be_read() {
+    let mut tables = Vec::new();
+    PipelineText::tables(&mut tables);
+    for table in tables {
+        for field in table.fields {
+            let Some(default) = field.default else { continue };
+            let read = toml::from_str::<toml::Table>(&format!("value = {default}"));
+            assert!(read.is_ok(), "{}: the default of {} is not TOML", table.title, field.name);
+        }
+    }
+    // Every default of every table that may be left out is taken here.
+    assert!(PipelineText::absent().is_some());
+}
+
+#[test]
+fn the_exit_codes_are_these() {
+    let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
+    assert_eq!(codes, [0, 1, 2, 3, 75, 78, 130, 143]);
+}
+
+#[test]
+fn the_outcomes_are_these() {
+    assert_eq!(Outcome::ALL.map(Outcome::as_str), ["up", "degraded", "unknown", "down", "skipped"]);
+}

@@ -1,0 +1,182 @@
+//! What a reader of the repository may rely on: each file says what it is for, is one idea, and nothing
+//! that belongs together is missing a part.
+
+use std::fs;
+use std::path::Path;
+
+use probity::check::BUNDLED_NAMES;
+
+use crate::tree::{files, root, sources};
+
+/// A file of more lines is more than one idea.
+const LONGEST_FILE: usize = 500;
+
+fn all_sources() -> Vec<crate::tree::Source> {
+    ["runner", "plugins", "tests"].into_iter().flat_map(sources).collect()
+}
+
+#[track_caller]
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_begins_with_what_it_is_for() {
+    let wrong: Vec<_> = all_sources()
+        .iter()
+        .filter(|source| !source.text.starts_with("//! "))
+        .map(|source| format!("{} has no module doc", source.path.display()))
+        .collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let wrong: Vec<_> = all_sources()
+        .iter()
+        .map(|source| (source.path.display().to_string(), source.text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .map(|(path, lines)| format!("{path} has {lines} lines"))
+        .collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn names_say_something() {
+    let empty = ["util", "utils", "common", "misc", "helpers", "helper", "manager"];
+    let wrong: Vec<_> = all_sources()
+        .iter()
+        .filter(|source| {
+            source.path.iter().any(|part| {
+                let part = part.to_str().unwrap();
+                empty.contains(&part.trim_end_matches(".rs"))
+            })
+        })
+        .map(|source| source.path.display().to_string())
+        .collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn nothing_is_left_for_later_in_the_text() {
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("unimplemented", "!"), concat!("to", "do!(")];
+    let mut wrong = Vec::new();
+    for source in all_sources() {
+        for (number, line) in source.text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                wrong.push(format!("{}:{}: {}", source.path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn every_dependency_says_why() {
+    for manifest in ["Cargo.toml", "plugins/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let mut inside = false;
+        let mut explained = false;
+        let mut wrong = Vec::new();
+        for line in lines {
+            if line.starts_with('[') {
+                inside = line.contains("dependencies");
+                explained = false;
+            } else if inside && line.starts_with('#') {
+                explained = true;
+            } else if inside && line.contains('=') && !line.contains("path =") && !explained {
+                wrong.push(format!("{manifest}: {line}"));
+            } else if line.trim().is_empty() {
+                explained = false;
+            }
+        }
+        assert_none(&wrong);
+    }
+}
+
+#[test]
+fn every_bundled_check_is_whole() {
+    let mut wrong = Vec::new();
+    for name in BUNDLED_NAMES {
+        for part in ["README.md", "cases.toml", "schema.json", "src/lib.rs", "Cargo.toml"] {
+            let path = root().join("plugins").join(name).join(part);
+            if !path.is_file() {
+                wrong.push(format!("{} is missing", path.display()));
+            }
+        }
+        let component = root().join("plugins/prebuilt").join(format!("{name}.wasm"));
+        if !component.is_file() {
+            wrong.push(format!("{} is missing: run plugins/build", component.display()));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn every_source_has_a_sample() {
+    let schema = fs::read_to_string(root().join("pipelines/schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let kinds = schema["properties"]["sources"]["items"]["anyOf"].as_array().unwrap();
+    assert!(!kinds.is_empty());
+    for kind in kinds {
+        let kind = kind["properties"]["type"]["const"].as_str().unwrap();
+        let sample = root().join("runner/source").join(format!("{kind}.toml"));
+        assert!(sample.is_file(), "{} is missing", sample.display());
+    }
+}
+
+#[test]
+fn every_golden_case_says_what_is_expected() {
+    let cases = fs::read_dir(root().join("tests/golden/config")).unwrap();
+    for case in cases {
+        let case = case.unwrap().path();
+        assert!(case.join("expected.txt").is_file(), "{} has no expected.txt", case.display());
+    }
+}
+
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(text.lines().count() < 200);
+    links(&root().join("README.md"));
+    for page in files(&root().join("runner"), &|path| path.extension().is_some_and(|ending| ending == "md")) {
+        links(&page);
+    }
+    for folder in ["plugins", "wit", "examples", "pipelines", "tests"] {
+        for page in files(&root().join(folder), &|path| path.extension().is_some_and(|ending| ending == "md"))
+        {
+            links(&page);
+        }
+    }
+}
+
+/// Fails for a relative link of a Markdown page that leads nowhere.
+#[track_caller]
+fn links(page: &Path) {
+    let text = fs::read_to_string(page).unwrap();
+    for (at, _) in text.match_indices("](") {
+        let rest = &text[at + 2..];
+        let link = &rest[..rest.find(')').unwrap_or(0)];
+        let link = link.split('#').next().unwrap();
+        if link.is_empty() || link.contains("://") {
+            continue;
+        }
+        let target = page.parent().unwrap().join(link);
+        assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+    }
+}
+
+#[test]
+fn the_architecture_names_every_folder() {
+    let text = fs::read_to_string(root().join("runner/ARCHITECTURE.md")).unwrap();
+    assert!(text.lines().count() < 300);
+    for entry in fs::read_dir(root().join("runner")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            assert!(text.contains(&format!("`{name}/`")), "ARCHITECTURE.md does not name {name}/");
+        }
+    }
+}
