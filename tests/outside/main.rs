@@ -23,4 +23,5 @@ mod lock;
 mod readers;
 mod recovery;
 mod run_once;
+mod schedule;
 mod stop;

@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<String>,
     /// XXH3-64 of the answer's body, as rows have it; none where there was no whole answer.
     pub(crate) answered: Option<String>,
+    /// When its head had arrived.
+    pub(crate) arrived: Instant,
+    /// When the answer was given, or the connection given up.
+    pub(crate) left: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -118,15 +122,28 @@ fn converse(stream: &TcpStream, log: &Log) {
         };
         let index = {
             let mut requests = log.requests.lock().unwrap();
-            requests.push(Request { path: path.clone(), headers: lines.split_off(1), answered: None });
+            requests.push(Request {
+                path: path.clone(),
+                headers: lines.split_off(1),
+                answered: None,
+                arrived: Instant::now(),
+                left: None,
+            });
             requests.len() - 1
         };
-        let Some(body) = answer(stream, &path, log) else {
+        let body = answer(stream, &path, log);
+        let hash = |body: &String| format!("{:016x}", twox_hash::XxHash3_64::oneshot(body.as_bytes()));
+        let answered = body.as_ref().map(hash);
+        let gone = answered.is_none();
+        {
+            let request = &mut log.requests.lock().unwrap()[index];
+            request.answered = answered;
+            request.left = Some(Instant::now());
+        }
+        if gone {
             let _ = stream.shutdown(Shutdown::Both);
             return;
-        };
-        let hash = format!("{:016x}", twox_hash::XxHash3_64::oneshot(body.as_bytes()));
-        log.requests.lock().unwrap()[index].answered = Some(hash);
+        }
     }
 }
 
