@@ -38,7 +38,7 @@ config_table! {
     pub struct CheckLimitsText, "[checks.limits]" {
         /// CPU time of one call; at least 1 ms, at most 10 s.
         time: Located<Duration> = r#""50ms""#,
-        /// Memory of one call; at least 1 MiB, at most 1 GiB.
+        /// Memory of one call; at least 1 MiB, at most 256 MiB.
         memory: Located<ByteSize> = r#""64MiB""#,
     }
 }

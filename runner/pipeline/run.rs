@@ -261,3 +261,6 @@ impl Flight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

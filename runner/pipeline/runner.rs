@@ -81,7 +81,7 @@ impl Runner {
         let run_id = new_run_id();
         let stages = Arc::new(Stages {
             clock: options.clock.clone(),
-            fetcher: Fetcher::new(FetcherConfig::default())?,
+            fetcher: Fetcher::new(&FetcherConfig::default())?,
             checks: CheckPool::start(PoolSettings::default(), &options.clock)?,
             permits: Arc::new(Semaphore::new(in_flight)),
             grace: options.grace,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::check::{
     self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, Limits, LoadError, MemoryState, Plugin, SeverityText, StateStore,
+    EngineError, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore,
 };
 use crate::config::{
     ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name,
@@ -61,7 +61,7 @@ pub(super) struct BuiltChecks {
 /// The shortest and the longest time of a call.
 const TIME: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(10)];
 /// The least and the most memory of a call.
-const MEMORY: [u64; 2] = [1 << 20, 1 << 30];
+const MEMORY: [u64; 2] = [1 << 20, 256 << 20];
 
 pub(super) fn build(
     text: &PipelineText,
@@ -167,13 +167,14 @@ fn load(
     let is_path = std::path::Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
     let bytes = if is_path {
         let path = site.base.join(wanted);
-        match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                diagnostics.add(missing(place(), &path, &error));
-                return None;
-            }
+        // One byte beyond the limit is enough for the plugin to be refused as too large.
+        let mut bytes = Vec::new();
+        let limit = PLUGIN_BYTES_MAX as u64 + 1;
+        if let Err(error) = fs::File::open(&path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+            diagnostics.add(missing(place(), &path, &error));
+            return None;
         }
+        bytes
     } else if let Some(bytes) = check::bundled(wanted) {
         bytes.to_vec()
     } else {
@@ -220,7 +221,7 @@ fn limits(check: &CheckText, document: &Document, diagnostics: &mut Diagnostics)
         diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.time.place(document), message));
     }
     if !(MEMORY[0]..=MEMORY[1]).contains(&memory) {
-        let message = "the memory of a call is at least 1MiB and at most 1GiB";
+        let message = "the memory of a call is at least 1MiB and at most 256MiB";
         diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.memory.place(document), message));
     }
     let limits = Limits { time, memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX) };
