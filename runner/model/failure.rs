@@ -175,10 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_distinct_and_snake_case() {
+    fn names_are_distinct_and_in_snake_case() {
         let names: HashSet<_> = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
-        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'))
+        );
     }
 
     #[test]
