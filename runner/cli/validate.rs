@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Exit, PipelineArgs, output};
 use crate::config::{Diagnostics, Level};
-use crate::pipeline::{self, Workshop};
+use crate::pipeline::{self, Built, Workshop};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -23,15 +23,8 @@ pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Config);
     }
     let targets: usize = built.iter().map(|pipeline| pipeline.targets.len()).sum();
-    let lines: String = built
-        .iter()
-        .map(|pipeline| {
-            let (name, targets, checks) =
-                (&pipeline.name, pipeline.targets.len(), pipeline.checks.checks().len());
-            format!("{name}: {targets} targets, {checks} checks, generation {}\n", pipeline.generation)
-        })
-        .collect();
-    output::data(&format!("{lines}ok: {} pipelines, {targets} targets\n", built.len()))?;
+    let lines: String = built.iter().map(line).collect();
+    output::data(&format!("{lines}ok: {}, {}\n", count(built.len(), "pipeline"), count(targets, "target")))?;
     Ok(Exit::Success)
 }
 
@@ -45,11 +38,20 @@ pub(super) fn tell(diagnostics: &Diagnostics) {
     output::note(&format!("{text}{}", summary(errors, warnings)));
 }
 
+fn line(pipeline: &Built) -> String {
+    let (name, generation) = (&pipeline.name, &pipeline.generation);
+    let targets = count(pipeline.targets.len(), "target");
+    let checks = count(pipeline.checks.checks().len(), "check");
+    format!("{name}: {targets}, {checks}, generation {generation}\n")
+}
+
 fn summary(errors: usize, warnings: usize) -> String {
-    let count = |number: usize, word: &str| match number {
-        0 => None,
-        1 => Some(format!("1 {word}")),
-        _ => Some(format!("{number} {word}s")),
-    };
-    [count(errors, "error"), count(warnings, "warning")].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let told = [(errors, "error"), (warnings, "warning")];
+    let told = told.into_iter().filter(|(number, _)| *number > 0).map(|(number, word)| count(number, word));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A number and its word: "1 error", "2 errors".
+pub(super) fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }

@@ -189,7 +189,7 @@ fn is_harmless(text: &str) -> bool {
 }
 
 /// An I/O error in plain words, without paths.
-fn io_reason(error: &io::Error) -> &'static str {
+pub fn io_reason(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file",
         io::ErrorKind::PermissionDenied => "permission denied",

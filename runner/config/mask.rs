@@ -70,10 +70,12 @@ impl Masked {
             if self.comments.iter().any(|range| range.contains(&at)) && !touched {
                 break;
             }
-            let secret =
-                !touched && (within(&self.strings, at) || (keys_only && after_equals && character != ' '));
+            let secret = !touched
+                && (within(&self.strings, at) || (keys_only && after_equals && (hiding || character != ' ')));
             if at >= span.start && caret.is_none() {
-                caret = Some(width..width);
+                // Hidden characters share one mark.
+                let start = if secret && hiding { width - 1 } else { width };
+                caret = Some(start..width);
             }
             if !(secret && hiding) {
                 out.push(if secret {
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn lines_that_do_not_parse_show_only_their_key() {
-        assert_eq!(shown("token = abc def", "abc", false, true).0, "token = … …");
+        assert_eq!(shown("token = abc def", "abc", false, true).0, "token = …");
         assert_eq!(shown("token = \"abc", "abc", false, true).0, "token = …");
     }
 

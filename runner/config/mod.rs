@@ -17,7 +17,7 @@ mod values;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Place};
-pub use document::{Document, FILE_LIMIT};
+pub use document::{Document, FILE_LIMIT, io_reason};
 pub use reference::{FieldDoc, TableDoc, json_schema, markdown};
 pub use suggest::did_you_mean;
 pub use table::Reader;

@@ -103,17 +103,18 @@ impl Collector {
         let second = second.clone();
         if !same_url {
             let what = format!("two targets are named \"{name}\", the first at {first}");
-            self.problems.push(SourceProblem::new(second, what).hint("give each a name of its own"));
+            self.problems
+                .push(SourceProblem::new(second, what).duplicate().hint("give each a name of its own"));
         } else if same_settings {
             let what = format!("\"{name}\" is listed twice, first at {first}; it is probed once");
-            self.warnings.push(SourceProblem::new(second, what).hint("remove one"));
+            self.warnings.push(SourceProblem::new(second, what).duplicate().hint("remove one"));
         } else {
             let what = format!(
                 "\"{name}\" is listed twice with different \"every\" or \"labels\", first at {first}; \
                  the first counts"
             );
             let hint = "remove one, or give each a name of its own to probe it twice";
-            self.warnings.push(SourceProblem::new(second, what).hint(hint));
+            self.warnings.push(SourceProblem::new(second, what).duplicate().hint(hint));
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::collect::Collector;
 use super::problem::{Place, SourceProblem};
 use super::{csv, json, text};
+use crate::config::io_reason;
 
 /// The `[[sources]]` table as a user would write it.
 pub const FILE_SAMPLE: &str = include_str!("file.toml");
@@ -53,8 +54,9 @@ impl FileSource {
         let file = match open(&self.path) {
             Ok(file) => file,
             Err(why) => {
-                let what = format!("can not read \"{shown}\": {why}");
-                collector.problem(SourceProblem::new(self.place.clone(), what));
+                let what = format!("the file \"{shown}\" cannot be read: {why}");
+                let hint = "the path is relative to the pipeline file";
+                collector.problem(SourceProblem::new(self.place.clone(), what).hint(hint));
                 return;
             }
         };
@@ -75,10 +77,10 @@ impl FileSource {
 }
 
 /// Opens a regular file. Anything else could block for ever (a pipe) or never end (a device).
-fn open(path: &Path) -> Result<File, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+fn open(path: &Path) -> Result<File, &'static str> {
+    let metadata = fs::metadata(path).map_err(|error| io_reason(&error))?;
     if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
+        return Err("it is not a file");
     }
-    File::open(path).map_err(|error| error.to_string())
+    File::open(path).map_err(|error| io_reason(&error))
 }

@@ -38,6 +38,8 @@ pub struct SourceProblem {
     pub hint: Option<String>,
     /// The word that is not known and those that are, where this is the problem: for a "did you mean".
     pub unknown: Option<UnknownWord>,
+    /// Whether it is about two targets that are the same or share a name.
+    pub is_duplicate: bool,
 }
 
 /// A word that stands where only some are known.
@@ -52,7 +54,13 @@ pub struct UnknownWord {
 impl SourceProblem {
     /// A problem without a hint.
     pub fn new(place: Place, what: impl Into<String>) -> Self {
-        Self { place, what: what.into(), hint: None, unknown: None }
+        Self { place, what: what.into(), hint: None, unknown: None, is_duplicate: false }
+    }
+
+    /// The same, as one about two targets.
+    #[must_use]
+    pub fn duplicate(self) -> Self {
+        Self { is_duplicate: true, ..self }
     }
 
     /// The same with what to do about it.

@@ -15,7 +15,7 @@ use crate::check::{
     EngineError, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore,
 };
 use crate::config::{
-    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name,
+    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, io_reason, parse_name,
 };
 use crate::model::Severity;
 use crate::pipeline::config::PipelineText;
@@ -193,12 +193,7 @@ fn load(
 }
 
 fn missing(place: Place, path: &PathBuf, error: &io::Error) -> Diagnostic {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file",
-        io::ErrorKind::PermissionDenied => "permission denied",
-        _ => "it cannot be read",
-    };
-    let message = format!("the plugin \"{}\" cannot be read: {reason}", path.display());
+    let message = format!("the plugin \"{}\" cannot be read: {}", path.display(), io_reason(error));
     Diagnostic::error(Code::PluginMissing, place, message).hint("the path is relative to the pipeline file")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::body::Bytes;
 
 use super::Site;
-use crate::config::{Code, Diagnostic, Diagnostics, Located, Place};
+use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, io_reason};
 use crate::fetch::{IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions};
 
 /// The shortest time-out that can be kept.
@@ -80,15 +80,17 @@ fn tls(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Opt
 
 fn read_ca(path: &Located<String>, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Bytes> {
     let file = site.base.join(&path.value);
-    let read = fs::read(&file);
-    if read.is_err() {
-        let message = format!("the file \"{}\" cannot be read", file.display());
-        diagnostics.add(
-            Diagnostic::error(Code::Unreadable, path.place(site.document), message)
-                .hint("the path is relative to the pipeline file"),
-        );
+    match fs::read(&file) {
+        Ok(bytes) => Some(bytes.into()),
+        Err(error) => {
+            let message = format!("the file \"{}\" cannot be read: {}", file.display(), io_reason(&error));
+            diagnostics.add(
+                Diagnostic::error(Code::Unreadable, path.place(site.document), message)
+                    .hint("the path is relative to the pipeline file"),
+            );
+            None
+        }
     }
-    read.ok().map(Bytes::from)
 }
 
 /// Where the value stands that a problem is about.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Site, place_in, source_problem};
 use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
@@ -39,16 +40,25 @@ pub(super) fn load(
             }
         })
         .collect();
-    let loaded = source::load(&sources, parse_duration);
+    let loaded = source::load(&sources, interval);
     let failed = !loaded.problems.is_empty();
     tell(Level::Error, loaded.problems, site, diagnostics);
     tell(Level::Warning, loaded.warnings, site, diagnostics);
     (!failed).then(|| loaded.targets.into_iter().map(Arc::new).collect())
 }
 
+/// Reads an interval; a target list shows no place within its line, so the message names the value.
+fn interval(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|reason| format!("every = \"{text}\": {reason}"))
+}
+
 fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
     let targets = list.targets.value.iter().map(|entry| {
-        let place = source_place(site, entry.span.as_ref());
+        let span = match &entry.value {
+            TargetEntry::Url(_) => entry.span.as_ref(),
+            TargetEntry::Table(table) => table.url.span.as_ref(),
+        };
+        let place = source_place(site, span);
         match &entry.value {
             TargetEntry::Url(url) => {
                 TargetText { url: url.clone(), name: None, every: None, labels: Vec::new(), place }
@@ -91,10 +101,7 @@ fn tell(level: Level, problems: Problems, site: Site<'_>, diagnostics: &mut Diag
 }
 
 fn diagnostic(level: Level, problem: SourceProblem, site: Site<'_>) -> Diagnostic {
-    let code = match level {
-        Level::Error => Code::BadTarget,
-        Level::Warning => Code::DuplicateTarget,
-    };
+    let code = if problem.is_duplicate { Code::DuplicateTarget } else { Code::BadTarget };
     let column = problem.place.column.unwrap_or(0) as usize;
     let place = place_in(site, &problem.place.file, problem.place.line as usize, column);
     let near = problem.unknown.as_ref().and_then(|unknown| {
