@@ -243,8 +243,13 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
             (ErrorKind::TlsUntrusted, message.to_owned())
         }
         CertificateError::Revoked => (ErrorKind::TlsCert, "the certificate is revoked".to_owned()),
+        // Another authority may bear a trusted one's name; it does not have its key.
+        CertificateError::BadSignature if shown.verified == Some(false) => {
+            let message = "the certificate was not signed by the trusted authority that it names";
+            (ErrorKind::TlsUntrusted, message.to_owned())
+        }
         CertificateError::BadSignature => {
-            (ErrorKind::TlsCert, "a signature of the certificate or the handshake is wrong".to_owned())
+            (ErrorKind::TlsCert, "the target does not have the certificate's key".to_owned())
         }
         CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
         other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),

@@ -54,17 +54,14 @@ impl Dialer {
         let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let stream = match bare.parse::<IpAddr>() {
-            Ok(address) => {
-                if !allowed(address, self.ip_version) {
-                    return Err(resolve::no_address(bare, self.ip_version));
-                }
-                self.connect_first(&[address], port).await?
+        let stream = if let Ok(address) = bare.parse::<IpAddr>() {
+            if !allowed(address, self.ip_version) {
+                return Err(resolve::no_address(bare, self.ip_version));
             }
-            Err(_) => {
-                let addresses = self.resolve(host).await?;
-                self.connect_first(&addresses, port).await?
-            }
+            self.connect_first(&[address], port).await?
+        } else {
+            let addresses = self.resolve(host).await?;
+            self.connect_first(&addresses, port).await?
         };
         // The request is one small write; waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);

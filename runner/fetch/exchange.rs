@@ -2,7 +2,7 @@
 //!
 //! `connection: close` goes out with every request (unless the user says otherwise): a fresh connection is what
 //! makes every phase measurable, and a server that is told so frees it at once instead of keeping it idle; the
-//! closing side's TIME_WAIT then does not use up our ports either.
+//! closing side's `TIME_WAIT` then does not use up our ports either.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -186,6 +186,7 @@ impl Fetcher {
             let own = own_headers.get_or_insert_with(|| request.headers.clone());
             outgoing = trail.follow(outgoing, own, head)?;
             followed += 1;
+            progress.exchange.redirects = Some(followed);
             progress.settle_hop(true, clock);
         }
     }

@@ -63,7 +63,9 @@ impl Trail {
         let Outgoing { method, body, server_name, .. } = sent;
         let (method, body) = match rewritten(head.status, &method) {
             Some(rewritten) => {
-                BODY_HEADERS.iter().for_each(|name| drop(own.remove(name)));
+                for name in &BODY_HEADERS {
+                    own.remove(name);
+                }
                 (rewritten, None)
             }
             None if crosses && body.as_ref().is_some_and(|body| !body.is_empty()) => {
