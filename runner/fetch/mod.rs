@@ -216,7 +216,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
     Ok(Outgoing {
         uri,
         method: request.method.clone(),
-        headers: request.headers.clone(),
+        headers: None,
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
     })

@@ -85,7 +85,7 @@ impl Trail {
         self.add_cookies(&there, &mut headers);
         let uri = uri_of(&there)?;
         let server_name = if crosses { None } else { server_name };
-        Ok(Outgoing { uri, method, headers, body, server_name })
+        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name })
     }
 
     /// Keeps what `set-cookie` says for the origin that said it.
