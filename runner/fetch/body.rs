@@ -89,9 +89,8 @@ impl KeptBody {
         }
         match limits.fail_over {
             Some(most) if self.read > most => Taken::TooLarge,
-            Some(_) => Taken::More,
             None if self.read > limits.keep as u64 => Taken::Enough,
-            None => Taken::More,
+            _ => Taken::More,
         }
     }
 

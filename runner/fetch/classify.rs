@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -31,8 +32,16 @@ fn local(error: &io::Error) -> Option<Failure> {
     Some(Failure::new(kind, message))
 }
 
-/// Why no connection could be made to `whom`.
-pub(super) fn connect(error: &io::Error, whom: &str) -> Failure {
+/// Why no connection could be made to `address`.
+pub(super) fn connect(error: &io::Error, address: SocketAddr) -> Failure {
+    // Where IPv6 is switched off, an IPv6 address is refused with the code of "no free port", or of "no such
+    // family"; neither says anything about ports.
+    let no_ipv6 = matches!(Errno::from_io_error(error), Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT));
+    if address.is_ipv6() && no_ipv6 {
+        let message = format!("this machine has no IPv6 address to reach {address} from");
+        return Failure::new(ErrorKind::NetworkUnreachable, message);
+    }
+    let whom = address;
     if let Some(failure) = local(error) {
         return failure;
     }
@@ -202,7 +211,7 @@ pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
         Error::InvalidMessage(_) if shown.chain.is_empty() => {
             (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
         }
-        other => (ErrorKind::TlsHandshake, format!("the TLS handshake failed: {other}")),
+        other => (ErrorKind::TlsHandshake, format!("TLS failed: {other}")),
     };
     Failure::new(kind, message)
 }
@@ -243,8 +252,13 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
             (ErrorKind::TlsUntrusted, message.to_owned())
         }
         CertificateError::Revoked => (ErrorKind::TlsCert, "the certificate is revoked".to_owned()),
+        // Another authority may bear a trusted one's name; it does not have its key.
+        CertificateError::BadSignature if shown.verified == Some(false) => {
+            let message = "the certificate was not signed by the trusted authority that it names";
+            (ErrorKind::TlsUntrusted, message.to_owned())
+        }
         CertificateError::BadSignature => {
-            (ErrorKind::TlsCert, "a signature of the certificate or the handshake is wrong".to_owned())
+            (ErrorKind::TlsCert, "the target does not have the certificate's key".to_owned())
         }
         CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
         other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),
@@ -278,10 +292,7 @@ fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
         AlertDescription::UnrecognisedName => {
             (ErrorKind::TlsHandshake, "the target does not know the name it was asked for".to_owned())
         }
-        _ => (
-            ErrorKind::TlsHandshake,
-            format!("the target refused the TLS handshake: alert {code} ({alert:?})"),
-        ),
+        _ => (ErrorKind::TlsHandshake, format!("the target ended TLS with alert {code} ({alert:?})")),
     };
     Failure::new(kind, message)
 }
@@ -339,7 +350,15 @@ mod tests {
             (Errno::AFNOSUPPORT, ErrorKind::ConnectFailed),
         ];
         for (code, kind) in cases {
-            assert_eq!(connect(&code.into(), "x").kind, kind, "{code:?}");
+            assert_eq!(connect(&code.into(), "127.0.0.1:1".parse().unwrap()).kind, kind, "{code:?}");
+        }
+        let v6 = "[::1]:1".parse().unwrap();
+        for (code, kind) in [
+            (Errno::ADDRNOTAVAIL, ErrorKind::NetworkUnreachable),
+            (Errno::AFNOSUPPORT, ErrorKind::NetworkUnreachable),
+            (Errno::CONNREFUSED, ErrorKind::ConnectRefused),
+        ] {
+            assert_eq!(connect(&code.into(), v6).kind, kind, "{code:?}");
         }
     }
 

@@ -5,7 +5,6 @@
 //! silent for a while, the first connection wins.
 
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +30,9 @@ pub(super) struct Dialer {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
     pub(super) ip_version: IpVersion,
+    /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
+    /// one back for the acknowledgement of the one before.
+    pub(super) several_writes: bool,
 }
 
 impl Service<Uri> for Dialer {
@@ -54,20 +56,18 @@ impl Dialer {
         let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let stream = match bare.parse::<IpAddr>() {
-            Ok(address) => {
-                if !allowed(address, self.ip_version) {
-                    return Err(resolve::no_address(bare, self.ip_version));
-                }
-                self.connect_first(&[address], port).await?
+        let stream = if let Ok(address) = bare.parse::<IpAddr>() {
+            if !allowed(address, self.ip_version) {
+                return Err(resolve::no_address(bare, self.ip_version));
             }
-            Err(_) => {
-                let addresses = self.resolve(host).await?;
-                self.connect_first(&addresses, port).await?
-            }
+            self.connect_first(&[address], port).await?
+        } else {
+            let addresses = self.resolve(host).await?;
+            self.connect_first(&addresses, port).await?
         };
-        // The request is one small write; waiting for more to send would only delay it.
-        let _ = stream.set_nodelay(true);
+        if self.several_writes {
+            let _ = stream.set_nodelay(true);
+        }
         Ok(stream)
     }
 
@@ -88,27 +88,27 @@ impl Dialer {
             [only] => self.connect(SocketAddr::new(*only, port)).await,
             several => self.race(several, port).await,
         };
-        let stream = connected?;
+        let (stream, address) = connected?;
         let now = self.clock.now();
         let mut wire = self.wire.lock();
         wire.stage = Stage::Tls;
         wire.connect = Some(now.saturating_duration_since(began));
         wire.connected_at = Some(now);
-        if let Ok(address) = stream.peer_addr() {
-            wire.remote_addr = Some(address);
-        }
+        wire.remote_addr = Some(address);
         Ok(stream)
     }
 
     /// The one place where an address is connected to.
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, Failure> {
+    async fn connect(&self, address: SocketAddr) -> Result<(TcpStream, SocketAddr), Failure> {
         self.wire.lock().remote_addr = Some(address);
-        let connected: io::Result<TcpStream> = TcpStream::connect(address).await;
-        connected.map_err(|error| classify::connect(&error, &address.to_string()))
+        match TcpStream::connect(address).await {
+            Ok(stream) => Ok((stream, address)),
+            Err(error) => Err(classify::connect(&error, address)),
+        }
     }
 
     /// Tries the addresses in order, the next one when the newest fails or has been silent for the stagger.
-    async fn race(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
+    async fn race(&self, addresses: &[IpAddr], port: u16) -> Result<(TcpStream, SocketAddr), Failure> {
         let stagger = self.shared.connect_stagger;
         let mut waiting = addresses.iter();
         let mut running = Vec::with_capacity(addresses.len());
@@ -137,7 +137,7 @@ impl Dialer {
                 Poll::Pending
             });
             match ended.await {
-                Some(Ok(stream)) => return Ok(stream),
+                Some(Ok(connected)) => return Ok(connected),
                 Some(Err(failure)) => worst = Some(more_telling(worst.take(), failure)),
                 None => {}
             }

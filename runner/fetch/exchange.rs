@@ -2,7 +2,7 @@
 //!
 //! `connection: close` goes out with every request (unless the user says otherwise): a fresh connection is what
 //! makes every phase measurable, and a server that is told so frees it at once instead of keeping it idle; the
-//! closing side's TIME_WAIT then does not use up our ports either.
+//! closing side's `TIME_WAIT` then does not use up our ports either.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -42,13 +42,12 @@ const MAX_BUFFER: usize = 128 * 1024;
 type Stream = TokioIo<Watched<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
 
 /// One request, ready to be sent.
-#[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     /// Where to, absolute, `http` or `https`, without user information.
     pub(super) uri: Uri,
     pub(super) method: Method,
-    /// All headers but those that this file adds (host, length).
-    pub(super) headers: HeaderMap,
+    /// All headers but those that this file adds (host, length); none for the request's own.
+    pub(super) headers: Option<HeaderMap>,
     pub(super) body: Option<Bytes>,
     /// The name for SNI and verification, where it is not the URL's host.
     pub(super) server_name: Option<ServerName<'static>>,
@@ -75,13 +74,13 @@ pub(super) async fn send(
     clock: &Clock,
 ) -> Result<OpenResponse, Failure> {
     let stream = connect(shared, request, outgoing, progress, clock).await?;
-    let stream = TokioIo::new(Watched::new(TokioIo::new(stream), progress.wire.clone()));
+    let stream = TokioIo::new(Watched::new(TokioIo::new(stream), outgoing.is_https(), progress.wire.clone()));
     let handshake = shared.http1.handshake::<Stream, Full<Bytes>>(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| http_failure(&error, progress))?;
     let mut driver = Driver { connection: Some(connection), error: None };
 
     progress.enter(Stage::FirstByte, clock.now());
-    let response = driver.drive(pin!(sender.send_request(http_request(outgoing)?))).await;
+    let response = driver.drive(pin!(sender.send_request(http_request(request, outgoing)?))).await;
     let response = response.map_err(|error| http_failure(driver.telling(&error), progress))?;
     let (parts, body) = response.into_parts();
     let version = match parts.version {
@@ -149,6 +148,7 @@ async fn connect(
         wire: progress.wire.clone(),
         clock: clock.clone(),
         ip_version: request.ip_version,
+        several_writes: outgoing.is_https() || outgoing.body.is_some(),
     };
     let mut connector = if outgoing.is_https() {
         let name = server_name(outgoing)?;
@@ -188,17 +188,18 @@ fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
 }
 
 /// The request as hyper sends it: origin form, `host` first.
-fn http_request(outgoing: &Outgoing) -> Result<http::Request<Full<Bytes>>, Failure> {
+fn http_request(request: &Request, outgoing: &Outgoing) -> Result<http::Request<Full<Bytes>>, Failure> {
     let invalid = || Failure::new(ErrorKind::Internal, "the URL cannot be sent in a request");
     let authority = outgoing.uri.authority().ok_or_else(invalid)?;
     let target = outgoing.uri.path_and_query().cloned().ok_or_else(invalid)?;
     let body = outgoing.body.clone().unwrap_or_default();
+    let given = outgoing.headers.as_ref().unwrap_or(&request.headers);
     let mut request = http::Request::new(Full::new(body));
-    let mut headers = HeaderMap::with_capacity(outgoing.headers.len() + 2);
-    if !outgoing.headers.contains_key(header::HOST) {
+    let mut headers = HeaderMap::with_capacity(given.len() + 2);
+    if !given.contains_key(header::HOST) {
         headers.insert(header::HOST, HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())?);
     }
-    for (name, value) in &outgoing.headers {
+    for (name, value) in given {
         headers.append(name, value.clone());
     }
     // hyper leaves the length out of an empty body; servers wait for one after these methods.

@@ -188,6 +188,7 @@ impl Fetcher {
             let own = own_headers.get_or_insert_with(|| request.headers.clone());
             outgoing = trail.follow(outgoing, own, head)?;
             followed += 1;
+            progress.exchange.redirects = Some(followed);
             progress.settle_hop(true, clock);
         }
     }
@@ -217,7 +218,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
     Ok(Outgoing {
         uri,
         method: request.method.clone(),
-        headers: request.headers.clone(),
+        headers: None,
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
     })

@@ -63,7 +63,9 @@ impl Trail {
         let Outgoing { method, body, server_name, .. } = sent;
         let (method, body) = match rewritten(head.status, &method) {
             Some(rewritten) => {
-                BODY_HEADERS.iter().for_each(|name| drop(own.remove(name)));
+                for name in &BODY_HEADERS {
+                    own.remove(name);
+                }
                 (rewritten, None)
             }
             None if crosses && body.as_ref().is_some_and(|body| !body.is_empty()) => {
@@ -83,7 +85,7 @@ impl Trail {
         self.add_cookies(&there, &mut headers);
         let uri = uri_of(&there)?;
         let server_name = if crosses { None } else { server_name };
-        Ok(Outgoing { uri, method, headers, body, server_name })
+        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name })
     }
 
     /// Keeps what `set-cookie` says for the origin that said it.

@@ -3,6 +3,7 @@
 //! [`RequestSpec`] is what the user wrote, [`Request`] is what can be sent. Nothing here does I/O: files that
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Method;
@@ -21,8 +22,9 @@ pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
-/// One request as the user wrote it; the default is a plain GET.
-#[derive(Debug, Clone)]
+/// One request as the user wrote it; the default is a plain GET. Printed without header values and body, either
+/// of which may be a secret.
+#[derive(Clone)]
 pub struct RequestSpec {
     /// The method, in capitals. Default `GET`.
     pub method: String,
@@ -44,6 +46,28 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+}
+
+impl fmt::Debug for RequestSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestSpec")
+            .field("method", &self.method)
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("body_bytes", &self.body.as_ref().map(Bytes::len))
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body_bytes", &self.body.as_ref().map(Bytes::len))
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for RequestSpec {
@@ -143,12 +167,12 @@ pub enum RequestError {
     },
 }
 
-/// One request, checked: built once for a pipeline, used for every attempt of its targets.
-#[derive(Debug, Clone)]
+/// One request, checked: built once for a pipeline, used for every attempt of its targets. Printed without
+/// header values and body.
+#[derive(Clone)]
 pub struct Request {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    /// Names of the headers that came from the user, for redirects to other origins.
     pub(super) body: Option<Bytes>,
     pub(super) timeout: Duration,
     pub(super) follow_redirects: bool,
@@ -301,6 +325,14 @@ mod tests {
             ]
         );
         assert!(problems.iter().all(|problem| !problem.to_string().contains("top")));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut spec = with_headers(&[("authorization", "s3cret")]);
+        spec.body = Some(Bytes::from_static(b"s3cret"));
+        let printed = format!("{spec:?} {:?}", Request::build(spec.clone()).unwrap());
+        assert!(printed.contains("authorization") && !printed.contains("s3cret"), "{printed}");
     }
 
     #[test]

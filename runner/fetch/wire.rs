@@ -23,14 +23,16 @@ pub(super) struct TooManyInterim;
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
+    says_goodbye: bool,
     wire: Wire,
     head: HeadScan,
 }
 
 impl<S> Watched<S> {
-    /// Watches `stream`, telling `wire`.
-    pub(super) fn new(stream: S, wire: Wire) -> Self {
-        Self { stream, wire, head: HeadScan::default() }
+    /// Watches `stream`, telling `wire`. Where it `says_goodbye` (TLS does), it is shut down before it is
+    /// closed; elsewhere that would be a system call for nothing.
+    pub(super) fn new(stream: S, says_goodbye: bool, wire: Wire) -> Self {
+        Self { stream, says_goodbye, wire, head: HeadScan::default() }
     }
 }
 
@@ -143,6 +145,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.says_goodbye {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 

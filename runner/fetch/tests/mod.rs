@@ -1,1 +1,10 @@
-//! placeholder
+//! The fetcher against real sockets on the loopback: scripted servers that say, drip or withhold exact bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+mod deadlines;
+mod names;
+mod plain;
+mod redirects;
+mod secure;
