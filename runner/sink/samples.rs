@@ -1,13 +1,20 @@
 //! Results for tests.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use http::{HeaderMap, HeaderValue, Method};
 use hyper::body::Bytes;
 
 use super::batch::{BatchBuilder, ResultBatch};
+use super::parquet::journal::FrameEncoder;
+use super::parquet::{Folders, SegmentName, Table};
 use crate::clock::UnixNanos;
 use crate::model::{
     CheckStatus, ErrorKind, Exchange, Failure, Head, Hop, HttpVersion, Outcome, Phases, ProbeResult,
@@ -130,4 +137,60 @@ pub(crate) fn batch(results: &[ProbeResult]) -> ResultBatch {
         builder.push(result).unwrap();
     }
     builder.finish().unwrap()
+}
+
+/// The rows of a table below a results folder, as (date folder, numbers in their order), file by file.
+pub(crate) fn published(results: &Path, table: Table) -> Vec<(String, Vec<i64>)> {
+    let mut files = Vec::new();
+    let Ok(dates) = fs::read_dir(results.join(table.name())) else { return Vec::new() };
+    for date in dates.map(|date| date.unwrap().path()) {
+        for file in fs::read_dir(&date).unwrap().map(|file| file.unwrap().path()) {
+            files.push((date.file_name().unwrap().to_str().unwrap().to_owned(), file));
+        }
+    }
+    files.sort();
+    files.into_iter().map(|(date, file)| (date, seqs(&file))).collect()
+}
+
+/// Every number of a table below a results folder, sorted.
+pub(crate) fn all_seqs(results: &Path, table: Table) -> Vec<i64> {
+    let mut all: Vec<_> = published(results, table).into_iter().flat_map(|(_, seqs)| seqs).collect();
+    all.sort_unstable();
+    all
+}
+
+fn seqs(file: &Path) -> Vec<i64> {
+    let opened = fs::File::open(file).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(opened).unwrap().build().unwrap();
+    reader.flat_map(|batch| batch.unwrap()["seq"].as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+/// Every file below a folder, relative to it, sorted.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(&next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A journal as a crashed run leaves it: one batch for each slice.
+pub(crate) fn left_journal(folders: &Folders, number: u32, batches: &[&[ProbeResult]]) -> PathBuf {
+    let mut encoder = FrameEncoder::new().unwrap();
+    let mut bytes = encoder.preamble().to_vec();
+    for results in batches {
+        encoder.encode(&batch(results), &mut bytes).unwrap();
+    }
+    let path = folders.journal_of(&SegmentName::new(MORNING, &folders.runner, RUN, number));
+    fs::create_dir_all(folders.journal()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    path
 }

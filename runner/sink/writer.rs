@@ -354,7 +354,10 @@ impl SinkThread {
                 error!(rows = rows.probes, %error, "results are lost: the journal could not be written until the end");
                 return Ok(false);
             }
-            let Self { runtime, stop, .. } = self;
+            let Self { runtime, stop, queue, .. } = self;
+            if stop.requested() {
+                queue.close();
+            }
             runtime.block_on(async {
                 tokio::select! {
                     () = stop.changed() => {}

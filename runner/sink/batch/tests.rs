@@ -1,3 +1,5 @@
+//! Columns of results.
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
@@ -83,7 +85,7 @@ fn the_check_that_decided_is_named() {
             .collect();
         let exchange = Exchange::default();
         let outcome = crate::model::judge(&exchange, &verdicts);
-        let result = ProbeResult { verdicts, outcome, ..samples::empty(1) };
+        let result = ProbeResult { outcome, verdicts, ..samples::empty(1) };
         let ResultBatch { probes, .. } = samples::batch(&[result]);
         assert_eq!(text(&probes, "failed_check", 0).as_deref(), expected, "{statuses:?}");
         let count = |name: &str| probes.column_by_name(name).unwrap().as_primitive::<Int32Type>().value(0);

@@ -138,3 +138,6 @@ pub(crate) fn journals(folders: &Folders) -> Result<Vec<PathBuf>, SinkError> {
     found.sort_unstable();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,13 @@ impl Converter {
     }
 }
 
+/// The thread works under the writer's lock, so it must not outlive it.
+impl Drop for Converter {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// One journal to convert.
 struct Job {
     folders: Arc<Folders>,

@@ -296,3 +296,47 @@ impl Journal {
         self.poisoned.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_can_be_asked_again() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut journal =
+            Journal { file: Arc::new(full), path: "/dev/full".into(), len: 0, poisoned: Arc::default() };
+        for _ in 0..2 {
+            assert_eq!(journal.append(b"frames").unwrap_err().kind(), io::ErrorKind::StorageFull);
+            assert_eq!(journal.len(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone_and_the_next_stands_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = Journal::create(path.clone()).unwrap();
+        for frames in [&b"first"[..], b"second, longer", b"third"] {
+            journal.append(frames).unwrap();
+            if frames.starts_with(b"second") {
+                journal.take_back(frames.len() as u64);
+            }
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"firstthird");
+        assert_eq!(Journal::create(path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn headers_know_their_damage() {
+        let header = FrameHeader { kind: FrameKind::Rows(Table::Probes), len: 7, rows: 3, crc: 9 };
+        let bytes = header.to_bytes();
+        assert_eq!(FrameHeader::of_bytes(&bytes), Some(header));
+        for at in 0..FRAME_HEADER {
+            let mut damaged = bytes;
+            damaged[at] ^= 1;
+            assert_eq!(FrameHeader::of_bytes(&damaged), None, "{at}");
+        }
+        assert_eq!(versions(&file_header()), Some((FORMAT_VERSION, SCHEMA_VERSION)));
+    }
+}

@@ -1,3 +1,5 @@
+//! What is printed.
+
 use serde_json::Value;
 
 use super::*;
@@ -13,7 +15,7 @@ fn printed(results: &[ProbeResult], format: Format, colour: bool) -> String {
 fn failing(seq: i64) -> ProbeResult {
     let verdicts =
         vec![samples::verdict("status", CheckStatus::Pass), samples::verdict("cart", CheckStatus::Fail)];
-    ProbeResult { verdicts, outcome: Outcome::Down, ..samples::full(seq) }
+    ProbeResult { outcome: Outcome::Down, verdicts, ..samples::full(seq) }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! The files' rows, encodings and schema.
+
 use std::fs;
 use std::path::Path;
 
@@ -103,7 +105,8 @@ fn row_groups_have_131072_rows() {
     let results: Vec<_> = (1..=1_025).map(samples::refused).collect();
     let batch = samples::batch(&results).probes;
     let metadata = metadata(&encoded(Table::Probes, &vec![batch; 128]));
-    let groups: Vec<_> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+    let groups: Vec<_> =
+        metadata.row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).collect();
     assert_eq!(groups, [131_072, 128]);
 }
 
