@@ -172,7 +172,7 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
             }) as Box<dyn Fn() -> FollowerSpec>
         }),
     };
-    Runner::start(job.built, options, stop)
+    Runner::start(job.built, &options, stop)
 }
 
 /// How the program ends where a runner could not start.

@@ -96,12 +96,12 @@ impl Document {
 
     /// A place whose own value may be shown.
     pub fn place(&self, span: Range<usize>) -> Place {
-        self.place_of(span.clone(), Some(span), false)
+        self.place_of(&span, Some(&span), false)
     }
 
     /// A place whose value may be a secret.
     pub fn hidden_place(&self, span: Range<usize>) -> Place {
-        self.place_of(span, None, false)
+        self.place_of(&span, None, false)
     }
 
     /// The span of the value that begins at a line and column (both from 1, in characters).
@@ -125,17 +125,17 @@ impl Document {
     }
 
     fn syntax_place(&self, span: Range<usize>) -> Place {
-        let shown = is_harmless(&self.text[self.clamp(&span)]).then(|| span.clone());
-        self.place_of(span, shown, true)
+        let shown = is_harmless(&self.text[self.clamp(&span)]).then_some(&span);
+        self.place_of(&span, shown, true)
     }
 
-    fn place_of(&self, span: Range<usize>, revealed: Option<Range<usize>>, keys_only: bool) -> Place {
-        let span = self.clamp(&span);
+    fn place_of(&self, span: &Range<usize>, revealed: Option<&Range<usize>>, keys_only: bool) -> Place {
+        let span = self.clamp(span);
         let begin = self.text[..span.start].rfind('\n').map_or(0, |n| n + 1);
         let end = self.text[begin..].find('\n').map_or(self.text.len(), |n| begin + n);
         let end = if self.text[begin..end].ends_with('\r') { end - 1 } else { end };
         let (line, column) = self.line_and_column(&(span.start..span.start));
-        let (text, caret) = self.masked.show(&self.text, begin..end, &span, revealed.as_ref(), keys_only);
+        let (text, caret) = self.masked.show(&self.text, begin..end, &span, revealed, keys_only);
         Place::new(Arc::clone(&self.path), line, column, Some(Snippet { text, caret }))
     }
 

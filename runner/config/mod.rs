@@ -2,7 +2,7 @@
 //!
 //! A file is read in two steps. [`Document`] holds the text and its tree, with a span for every
 //! value. Types that implement [`FromValue`] take their fields from the tree and tell every problem
-//! they meet to [`Diagnostics`], so that a person sees all of them at once. [`config_table!`] writes
+//! they meet to [`Diagnostics`], so that a person sees all of them at once. `config_table!` writes
 //! that code, and the field's documentation for the reference, from one declaration.
 
 mod code;

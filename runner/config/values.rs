@@ -130,8 +130,11 @@ pub struct ByteSize(pub u64);
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, scale) =
-            SIZE_UNITS[..5].iter().rev().find(|(_, s)| self.0 >= *s && self.0 % s == 0).unwrap_or(&("B", 1));
+        let (unit, scale) = SIZE_UNITS[..5]
+            .iter()
+            .rev()
+            .find(|(_, s)| self.0 >= *s && self.0.is_multiple_of(*s))
+            .unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / scale)
     }
 }

@@ -158,7 +158,7 @@ async fn land(mut flight: Flight, pipeline: &Built, stages: &Stages, results: &R
 #[derive(Debug, Clone)]
 struct Probe {
     due: Due,
-    probe_seq: i64,
+    number: i64,
     started: Instant,
     started_at: UnixNanos,
     lateness: Duration,
@@ -168,7 +168,7 @@ impl Probe {
     fn begin(due: Due, stages: &Stages) -> Self {
         let started = stages.clock.now();
         let lateness = started.saturating_duration_since(due.due);
-        Self { due, probe_seq: stages.next_probe_seq(), started, started_at: stages.clock.wall(), lateness }
+        Self { due, number: stages.next_probe_seq(), started, started_at: stages.clock.wall(), lateness }
     }
 
     fn row(
@@ -180,7 +180,7 @@ impl Probe {
     ) -> ProbeResult {
         ProbeResult {
             seq: stages.next_seq(),
-            probe_seq: self.probe_seq,
+            probe_seq: self.number,
             pipeline: Arc::clone(&pipeline.name),
             generation: Arc::clone(&pipeline.generation),
             target: Arc::clone(&pipeline.targets[self.due.target as usize]),

@@ -75,7 +75,7 @@ pub struct Runner {
 
 impl Runner {
     /// Opens the sinks and starts all pipelines. `stop` ends them.
-    pub fn start(pipelines: Vec<Built>, options: RunnerOptions, stop: Stop) -> Result<Self, StartError> {
+    pub fn start(pipelines: Vec<Built>, options: &RunnerOptions, stop: Stop) -> Result<Self, StartError> {
         let limit = raise_descriptor_limit();
         let in_flight = limit.max_concurrency().min(MOST_IN_FLIGHT);
         let run_id = new_run_id();
@@ -97,11 +97,10 @@ impl Runner {
             targets: 0,
             stop,
         };
-        let runner_name = match options.once {
-            true => format!("{}-once-{run_id}", options.name),
-            false => options.name.clone(),
-        };
-        let senders = runner.open_sinks(&pipelines, &options, &runner_name, &run_id)?;
+        // A run that ends by itself never waits for the lock of one that goes on.
+        let runner_name =
+            if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
+        let senders = runner.open_sinks(&pipelines, options, &runner_name, &run_id)?;
         let mut left = options.limit.unwrap_or(u64::MAX);
         for (pipeline, sender) in pipelines.into_iter().zip(senders) {
             runner.start_pipeline(pipeline, sender, options.once, &mut left);

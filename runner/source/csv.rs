@@ -190,7 +190,7 @@ fn unknown_column(word: &str, place: &Place) -> SourceProblem {
         "the columns are url, name, every and labels.<name>"
     };
     SourceProblem {
-        unknown: Some(UnknownWord { word: shown.clone(), known: COLUMNS }),
+        unknown: Some(Box::new(UnknownWord { word: shown.clone(), known: COLUMNS })),
         ..SourceProblem::new(place.clone(), format!("unknown column \"{shown}\"")).hint(hint)
     }
 }

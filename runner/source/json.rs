@@ -276,7 +276,7 @@ fn read_object(entries: Vec<(String, Json)>, target: &mut TargetText, problems: 
                 let word = printable_url(&key);
                 let problem = SourceProblem::new(place, format!("unknown key \"{word}\""))
                     .hint("the keys are url, name, every and labels");
-                let unknown = Some(UnknownWord { word, known: TARGET_KEYS });
+                let unknown = Some(Box::new(UnknownWord { word, known: TARGET_KEYS }));
                 problems.push(SourceProblem { unknown, ..problem });
             }
         }

@@ -37,7 +37,7 @@ pub struct SourceProblem {
     /// What to do about it.
     pub hint: Option<String>,
     /// The word that is not known and those that are, where this is the problem: for a "did you mean".
-    pub unknown: Option<UnknownWord>,
+    pub unknown: Option<Box<UnknownWord>>,
     /// Whether it is about two targets that are the same or share a name.
     pub is_duplicate: bool,
 }

@@ -1,5 +1,6 @@
 //! Generated files are fresh. `PROBITY_BLESS=1 cargo test --test inside generated` writes them anew.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use probity::cli::Exit;
@@ -48,11 +49,11 @@ fn the_reference_is_fresh() {
          | error kind | outcome | meaning |\n| --- | --- | --- |\n",
     );
     for kind in ErrorKind::ALL {
-        page.push_str(&format!("| `{kind}` | `{}` | {} |\n", kind.outcome(), kind.meaning()));
+        let _ = writeln!(page, "| `{kind}` | `{}` | {} |", kind.outcome(), kind.meaning());
     }
     page.push_str("\n## Codes of problems\n\n| code | meaning |\n| --- | --- |\n");
     for code in Code::ALL {
-        page.push_str(&format!("| `{code}` | {} |\n", code.meaning()));
+        let _ = writeln!(page, "| `{code}` | {} |", code.meaning());
     }
     is_fresh("pipelines/REFERENCE.md", &page);
 }

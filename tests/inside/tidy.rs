@@ -72,6 +72,24 @@ fn nothing_is_left_for_later_in_the_text() {
     assert_none(&wrong);
 }
 
+/// R7: every queue has a bound.
+#[test]
+fn nothing_is_unbounded() {
+    let marks =
+        [concat!("unbounded", "_channel"), concat!("mpsc::", "channel()"), concat!("LinkedList", "::")];
+    let mut wrong = Vec::new();
+    for source in sources("runner") {
+        let code = source.code();
+        wrong.extend(
+            marks
+                .iter()
+                .filter(|mark| code.contains(**mark))
+                .map(|mark| format!("{}: {mark}", source.path.display())),
+        );
+    }
+    assert_none(&wrong);
+}
+
 #[test]
 fn every_dependency_says_why() {
     for manifest in ["Cargo.toml", "plugins/Cargo.toml"] {

@@ -1,9 +1,10 @@
 //! Loads and configures the checks of a pipeline.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ pub(super) fn build(
             whole = false;
             continue;
         };
-        fingerprint.push_str(&format!("{key:016x}"));
+        let _ = write!(fingerprint, "{key:016x}");
         let spec = spec(&check.value, name, limits);
         match ConfiguredCheck::new(&plugin, spec) {
             Ok(configured) => ready.push(configured),
@@ -135,7 +136,7 @@ fn name(check: &CheckText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Opt
     let (text, place) = match &check.name {
         Some(name) => (name.value.as_str(), name.place(site.document)),
         None => {
-            let stem = std::path::Path::new(plugin).file_stem().and_then(|stem| stem.to_str());
+            let stem = Path::new(plugin).file_stem().and_then(|stem| stem.to_str());
             (stem.unwrap_or(plugin), check.plugin.place(site.document))
         }
     };
@@ -164,7 +165,7 @@ fn load(
 ) -> Option<(u64, Arc<Plugin>)> {
     let wanted = &check.plugin.value;
     let place = || check.plugin.place(site.document);
-    let is_path = std::path::Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
+    let is_path = Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
     let bytes = if is_path {
         let path = site.base.join(wanted);
         // One byte beyond the limit is enough for the plugin to be refused as too large.
@@ -192,7 +193,7 @@ fn load(
     }
 }
 
-fn missing(place: Place, path: &PathBuf, error: &io::Error) -> Diagnostic {
+fn missing(place: Place, path: &Path, error: &io::Error) -> Diagnostic {
     let message = format!("the plugin \"{}\" cannot be read: {}", path.display(), io_reason(error));
     Diagnostic::error(Code::PluginMissing, place, message).hint("the path is relative to the pipeline file")
 }
