@@ -12,7 +12,7 @@
 //! renamed out of it. A results folder named `results` uses `state/<runner>` itself; one of any other
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
-//! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`convert`] how a journal
+//! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
 //! becomes two files, [`publish`] how a file becomes visible.
 
 pub mod schema;
