@@ -236,9 +236,10 @@ impl Writer {
 
 /// Runs the thread; a fault in it ends the process.
 fn run_or_abort(thread: SinkThread, report: oneshot::Sender<WriterSummary>) {
-    match catch_unwind(AssertUnwindSafe(|| thread.run())) {
-        // Nobody waits if the writer was dropped.
-        Ok(Ok(summary)) => drop(report.send(summary)),
+    // Nobody waits for the summary if the writer was dropped.
+    let run = || thread.run().map(|summary| drop(report.send(summary)));
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             error!(%error, "the sink cannot go on; the process ends, and the next start recovers what was written");
             process::abort();

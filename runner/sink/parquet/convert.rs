@@ -104,9 +104,15 @@ fn stage(
     }
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
-    let rows = encode(table, segment, &batches, &mut staging)
-        .map_err(|source| SinkError::Encode { path, source })?;
-    Ok(Some((staging.finish()?, rows)))
+    let staged = encode(table, segment, &batches, &mut staging)
+        .map_err(|source| SinkError::Encode { path: path.clone(), source })
+        .and_then(|rows| Ok((staging.finish()?, rows)));
+    if staged.is_err() {
+        // Half a file on a full disk would keep the journal from being written. The error matters more
+        // than whether this works.
+        let _ = fs::remove_file(&path);
+    }
+    staged.map(Some)
 }
 
 fn remove(journal: &Path) -> Result<(), SinkError> {
