@@ -19,6 +19,7 @@ mod checks;
 mod config_errors;
 mod demo;
 mod exit_codes;
+mod hostile_peers;
 mod lock;
 mod readers;
 mod recovery;

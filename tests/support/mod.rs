@@ -13,6 +13,7 @@
 )]
 
 mod contract;
+mod peer;
 mod process;
 mod project;
 mod python;
