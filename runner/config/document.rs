@@ -104,6 +104,13 @@ impl Document {
         self.place_of(&span, None, false)
     }
 
+    /// A place whose value is a URL: shown unless it has what may be a secret, user information or a
+    /// query.
+    pub fn url_place(&self, span: Range<usize>) -> Place {
+        let text = &self.text[self.clamp(&span)];
+        if text.contains(['@', '?']) { self.hidden_place(span) } else { self.place(span) }
+    }
+
     /// The span of the value that begins at a line and column (both from 1, in characters).
     pub fn span_at(&self, line: usize, column: usize) -> Range<usize> {
         let begin = match line {

@@ -163,7 +163,7 @@ fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str) -> Ar
 /// Adds the problems of a source's file.
 fn place_in(site: Site<'_>, file: &Arc<Path>, line: usize, column: usize) -> Place {
     if file.as_ref() == site.document.path() && line > 0 {
-        return site.document.place(site.document.span_at(line, column));
+        return site.document.url_place(site.document.span_at(line, column));
     }
     Place::line_of(Arc::clone(file), line, column)
 }
