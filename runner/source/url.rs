@@ -159,7 +159,7 @@ fn no_host<T>(text: &str) -> Result<T, Refusal> {
 fn user_information<T>(text: &str) -> Result<T, Refusal> {
     refuse(
         format!("{} holds a user name or a password", quoted(text)),
-        "it would be written to every result; use auth or headers in [request]",
+        "it would be written to every result; use headers in [request]",
     )
 }
 

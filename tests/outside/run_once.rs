@@ -211,3 +211,22 @@ fn a_target_named_twice_is_probed_once_and_both_places_are_told() {
         finished.stderr
     );
 }
+
+#[test]
+fn a_single_run_leaves_no_state_folder_but_its_checksums() {
+    let server = Server::start();
+    let project = Project::with_pipeline(&format!("[[sources]]\ntargets = [\"{}\"]\n", server.url("/ok")));
+    for _ in 0..2 {
+        project.run(&["run", "--once"]).expect_code(0);
+    }
+    let state = project.state("main");
+    let runners: Vec<_> = std::fs::read_dir(state.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(runners, ["main"]);
+    let checksums = std::fs::read_to_string(state.join("checksums")).unwrap();
+    let files = crate::support::parquet_files(&project.results());
+    assert_eq!(checksums.lines().count(), files.len(), "a line a file:\n{checksums}");
+    assert_eq!(files.len(), 4, "two runs, two tables: {files:?}");
+}

@@ -95,6 +95,13 @@ impl Folders {
         Ok(())
     }
 
+    /// For a run that ends by itself (`<runner>-once-<run_id>`): the folders of the runner whose name it
+    /// bears.
+    pub(crate) fn heir(&self) -> Option<Self> {
+        let (runner, run_id) = self.runner.rsplit_once("-once-")?;
+        SegmentName::valid_run_id(run_id).then(|| self.of_runner(runner))
+    }
+
     /// Other runners that left something under the same state root for the same results folder.
     pub(crate) fn other_runners(&self) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();

@@ -123,6 +123,35 @@ fn append_line(path: &Path, line: &str) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Ends the state of a run that ended by itself and left nothing to do: its checksums go to `heir`, its
+/// folder goes away, so that a run a minute does not leave a folder a minute. False if something is left.
+pub(crate) fn retire(folders: &Folders, heir: &Folders) -> io::Result<bool> {
+    for folder in [folders.journal(), folders.tmp(), folders.quarantine()] {
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
+            removed => removed?,
+        }
+    }
+    let checksums = folders.checksums();
+    if checksums.exists() {
+        make_folder(&heir.state())?;
+        let lines = fs::read_to_string(&checksums)?;
+        append_line(&heir.checksums(), &lines)?;
+        fs::remove_file(&checksums)?;
+    }
+    fs::remove_file(folders.state().join("lock"))?;
+    let state = folders.state();
+    let own = state.ancestors().take_while(|folder| *folder != folders.root);
+    for folder in own {
+        match fs::remove_dir(folder) {
+            // Another sink of the same run still has its state there, and removes the rest.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => break,
+            removed => removed?,
+        }
+    }
+    Ok(true)
+}
+
 /// Removes files that a crash left on their way. Only for the holder of the lock, before it converts.
 pub(crate) fn sweep(folders: &Folders) -> Result<(), SinkError> {
     let folder = folders.tmp();

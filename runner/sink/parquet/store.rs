@@ -14,7 +14,7 @@ use super::converter::{Converter, Published};
 use super::folders::{Folders, make_folder};
 use super::journal::{FrameEncoder, Journal};
 use super::lock::{Lock, Locking};
-use super::publish::sync_folder;
+use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
 use super::segment::{Day, SegmentName};
 use super::sync::{SyncRequest, Syncer};
@@ -189,6 +189,10 @@ impl Store {
             self.seal(day);
         }
         self.converter.finish();
+        let Some(heir) = self.folders.heir() else { return };
+        if let Err(error) = publish::retire(&self.folders, &heir) {
+            warn!(%error, folder = %self.folders.state().display(), "the state of this run could not be removed");
+        }
     }
 
     fn begin(&mut self, rows: Rows, moment: Moment) -> Result<Open, SinkError> {
