@@ -79,6 +79,11 @@ pub(crate) fn default_value<T: FromValue>(text: &'static str) -> Option<T> {
     T::from_default(&value, &mut context)
 }
 
+/// What stands for a field whose value is wrong: its default, or what stands for an absent one.
+pub(crate) fn fallback<T: FromValue>(default: Option<&'static str>) -> Option<T> {
+    default.map_or_else(T::absent, default_value)
+}
+
 /// What a table without any key is; none if a key must be given.
 pub(crate) fn empty_table<T: FromValue>() -> Option<T> {
     default_value("{}")
@@ -157,7 +162,13 @@ macro_rules! config_table {
                     $crate::config::table::config_table!(@default $($default)?),
                 );)+
                 reader.finish();
-                Some(Self { $($field: $field?,)+ })
+                // A field that is wrong has been told of; the rest goes on with what it would be by default,
+                // so that the problems behind it are told as well.
+                Some(Self {
+                    $($field: $field.or_else(|| $crate::config::table::fallback(
+                        $crate::config::table::config_table!(@default $($default)?),
+                    ))?,)+
+                })
             }
 
             fn absent() -> Option<Self> {
@@ -375,7 +386,7 @@ mod tests {
         let (outer, problems) = read(
             "every = 5\nmode = \"fats\"\n[inner]\nonn = true\n[[things]]\n[[things]]\ntype = \"large\"\nname = \"x\"\n",
         );
-        assert!(outer.is_none());
+        assert_eq!(outer.unwrap().every.value, Duration::from_mins(1), "what is wrong is its default");
         for part in [
             "x.toml:1:9",
             "a duration in double quotes",

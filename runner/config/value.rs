@@ -169,8 +169,8 @@ impl<T: FromValue> FromValue for Vec<T> {
             context.wrong_type(value, "a list");
             return None;
         };
-        let taken: Vec<_> = items.iter().map(|item| T::from_value(item, context)).collect();
-        taken.into_iter().collect()
+        // Items that are wrong have been told of; the others go on, so that their problems are told too.
+        Some(items.iter().filter_map(|item| T::from_value(item, context)).collect())
     }
 
     fn absent() -> Option<Self> {
@@ -192,11 +192,10 @@ impl<T: FromValue> FromValue for BTreeMap<String, T> {
             context.wrong_type(value, "a table");
             return None;
         };
-        let taken: Vec<_> = entries(table)
-            .into_iter()
-            .map(|(key, item)| Some((key.get_ref().to_string(), T::from_value(item, context)?)))
-            .collect();
-        taken.into_iter().collect()
+        let take = |(key, item): (&Spanned<toml::de::DeString<'_>>, _)| {
+            Some((key.get_ref().to_string(), T::from_value(item, context)?))
+        };
+        Some(entries(table).into_iter().filter_map(take).collect())
     }
 
     fn absent() -> Option<Self> {

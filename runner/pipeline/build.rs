@@ -124,7 +124,7 @@ fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) 
         return None;
     }
     let timeout = &text.request.timeout;
-    if timeout.value > every.value {
+    if timeout.value > every.value && !diagnostics.has_errors() {
         let place = timeout.span.is_some().then(|| timeout.place(site.document));
         diagnostics.add(
             Diagnostic::warning(

@@ -19,6 +19,10 @@ pub(super) fn load(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Arc<Target>>> {
     if text.sources.is_empty() {
+        // Sources that are wrong have been told of already.
+        if diagnostics.has_errors() {
+            return None;
+        }
         diagnostics.add(
             Diagnostic::error(
                 Code::NoTargets,
