@@ -208,6 +208,8 @@ impl Shared {
             Ok(Err(_closed)) => return Err(Fault::stopping()),
             Err(_elapsed) => return Err(Fault::no_time_left()),
         };
+        // Whoever asked may go away (the runner ends at once): then the thread is told to stop as well.
+        let _leaving = ExpireOnDrop(gate);
         let (answer, mut answered) = oneshot::channel();
         let (set, observed) = (Arc::clone(set), Arc::clone(observed));
         self.push(Job { set, observed, gate: Arc::clone(gate), answer, place })?;
@@ -270,6 +272,15 @@ impl Shared {
             // Refused only where nobody waits any more.
             let _ = job.answer.send(judgement);
         }
+    }
+}
+
+/// Expires a gate when its asker goes away; one that has its answer already takes no harm.
+struct ExpireOnDrop<'a>(&'a Gate);
+
+impl Drop for ExpireOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.expire();
     }
 }
 

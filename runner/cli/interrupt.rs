@@ -32,10 +32,10 @@ impl Interrupts {
                 };
                 count += 1;
                 if count == 1 {
+                    switch.raise(StopLevel::Drain);
                     tracing::info!(
                         "stopping: probes in flight may finish; a second signal seals what is done at once"
                     );
-                    switch.raise(StopLevel::Drain);
                 } else {
                     told.store(exit.code(), Ordering::Relaxed);
                     switch.raise(StopLevel::Now);

@@ -90,7 +90,7 @@ pub fn main() -> Exit {
         Command::Plugin(args) => plugin::plugin(args),
     };
     done.unwrap_or_else(|error| {
-        output::note(&format!("error: {error:#}"));
+        output::error(&format!("{error:#}"));
         Exit::Failed
     })
 }

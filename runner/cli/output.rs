@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crate::model::harmless;
+
 /// Whether texts for people on standard error may have colours.
 pub(super) fn stderr_has_colour() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
@@ -24,6 +26,11 @@ pub(super) fn data(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Prints an error for people to standard error; a name in it steers no terminal.
+pub(super) fn error(text: &str) {
+    note(&format!("error: {}", harmless(text)));
 }
 
 /// Prints a text for people to standard error. There is nowhere to tell of a failure of this.

@@ -29,9 +29,9 @@ pub(super) struct RunArgs {
     #[arg(long)]
     once: bool,
     /// Only the first N targets
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Print each result
+    /// Print each result, instead of what the pipelines print themselves
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
     /// The folder that results and state are relative to
@@ -115,7 +115,8 @@ pub(super) struct Job {
 
 /// Runs a job to its end, and tells what it came to.
 pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
-    let (switch, stop) = StopSwitch::new();
+    let clock = Clock::system();
+    let (switch, stop) = StopSwitch::new(&clock);
     let switch = Arc::new(switch);
     let interrupts = Interrupts::listen(Arc::clone(&switch)).context("cannot listen to signals")?;
     let table = (job.show == Show::Table).then(Table::default);
@@ -142,10 +143,12 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     if let Some(table) = table {
         output::data(&table.text(output::stdout_has_colour()))?;
     }
-    output::note(&summary::text(&result));
+    output::note(&summary::text(&result, once));
+    let cut_short = once && result.probes < result.targets;
     Ok(match interrupts.exit() {
         Some(exit) => exit,
-        None if once && result.has_down_or_unknown() => Exit::Negative,
+        None if result.has_failed() => Exit::Failed,
+        None if once && (cut_short || result.has_down_or_unknown()) => Exit::Negative,
         None => Exit::Success,
     })
 }
@@ -182,6 +185,6 @@ fn refused(error: StartError) -> anyhow::Result<Exit> {
         StartError::Sink(SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. }) => Exit::Config,
         _ => return Err(error.into()),
     };
-    output::note(&format!("error: {error}"));
+    output::error(&error.to_string());
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use crate::model::Outcome;
 use crate::pipeline::RunSummary;
 
 /// The summary that stands at the end of a run.
-pub(super) fn text(summary: &RunSummary) -> String {
+pub(super) fn text(summary: &RunSummary, once: bool) -> String {
     let mut out = format!("{} probes:", summary.probes);
     let told: Vec<String> = Outcome::ALL
         .into_iter()
@@ -27,6 +27,12 @@ pub(super) fn text(summary: &RunSummary) -> String {
     };
     for folder in &summary.folders {
         let _ = write!(out, "\n  {}", folder.display());
+    }
+    if once && summary.probes < summary.targets {
+        let _ = write!(out, "\n{} targets were not probed", summary.targets - summary.probes);
+    }
+    if summary.unshown > 0 {
+        let _ = write!(out, "\nresults could not be printed; they are in the files");
     }
     if summary.recovered > 0 {
         let _ = write!(

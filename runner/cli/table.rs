@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 
+use crate::model::harmless;
 use crate::sink::{Follower, ResultBatch};
 
 /// Past so many targets, those that are up are only counted.
@@ -122,10 +123,10 @@ fn row(batch: &ResultBatch, at: usize) -> Row {
     Row {
         outcome: text("outcome"),
         pipeline: text("pipeline"),
-        target: plain(&target),
+        target: harmless(&target),
         status,
         millis: millis.unwrap_or_default(),
-        reason: plain(&reason),
+        reason: harmless(&reason),
     }
 }
 
@@ -158,9 +159,4 @@ fn number32(batch: &RecordBatch, column: &str, at: usize) -> Option<i32> {
 fn number64(batch: &RecordBatch, column: &str, at: usize) -> Option<i64> {
     let column = batch.column_by_name(column)?.as_primitive_opt::<Int64Type>()?;
     column.is_valid(at).then(|| column.value(at))
-}
-
-/// A text in which no control character can reach a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

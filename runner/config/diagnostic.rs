@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Code;
+use crate::model::harmless;
 
 /// How much a problem matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +61,7 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())?;
+        f.write_str(&harmless(&self.path.display().to_string()))?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
@@ -76,7 +77,7 @@ impl std::fmt::Display for Place {
 pub struct Diagnostic {
     level: Level,
     code: Code,
-    place: Option<Place>,
+    place: Place,
     message: String,
     others: Vec<(String, Place)>,
     hint: Option<String>,
@@ -85,20 +86,15 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self::new(Level::Error, code, Some(place), message.into())
+        Self::new(Level::Error, code, place, message.into())
     }
 
     /// A warning at a place.
     pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self::new(Level::Warning, code, Some(place), message.into())
+        Self::new(Level::Warning, code, place, message.into())
     }
 
-    /// An error that no file shows, such as a command line that names nothing.
-    pub fn placeless(code: Code, message: impl Into<String>) -> Self {
-        Self::new(Level::Error, code, None, message.into())
-    }
-
-    fn new(level: Level, code: Code, place: Option<Place>, message: String) -> Self {
+    fn new(level: Level, code: Code, place: Place, message: String) -> Self {
         Self { level, code, place, message, others: Vec::new(), hint: None }
     }
 
@@ -123,16 +119,14 @@ impl Diagnostic {
             Level::Warning => ("warning", "1;33"),
         };
         let head = paint.with(style, &format!("{word}[{}]", self.code));
-        let _ = writeln!(out, "{head}: {}", visible(&self.message));
-        if let Some(place) = &self.place {
-            render_place(out, place, "-->", paint);
-        }
+        let _ = writeln!(out, "{head}: {}", harmless(&self.message));
+        render_place(out, &self.place, "-->", paint);
         for (what, place) in &self.others {
-            let _ = writeln!(out, "{} {}", paint.with("1;34", "note:"), visible(what));
+            let _ = writeln!(out, "{} {}", paint.with("1;34", "note:"), harmless(what));
             render_place(out, place, "-->", paint);
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "  {} {}", paint.with("1;36", "help:"), visible(hint));
+            let _ = writeln!(out, "  {} {}", paint.with("1;36", "help:"), harmless(hint));
         }
     }
 }
@@ -147,11 +141,6 @@ fn render_place(out: &mut String, place: &Place, arrow: &str, paint: Paint) {
     let _ = writeln!(out, "{} {bar} {text}", paint.with("1;34", &number));
     let marks = "^".repeat(caret.len().max(1));
     let _ = writeln!(out, "{gap} {bar} {}{}", " ".repeat(caret.start), paint.with("1;31", &marks));
-}
-
-/// A text in which no control character can reach a terminal.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -191,7 +180,7 @@ impl Diagnostics {
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         let mut sorted: Vec<_> = self.all.iter().collect();
         sorted.sort_by(|a, b| {
-            let key = |d: &Diagnostic| d.place.as_ref().map(|p| (Arc::clone(&p.path), p.line, p.column));
+            let key = |d: &Diagnostic| (Arc::clone(&d.place.path), d.place.line, d.place.column);
             key(a).cmp(&key(b))
         });
         sorted.into_iter()

@@ -45,7 +45,7 @@ impl<'r, 'a, 't, 'i> Reader<'r, 'a, 't, 'i> {
         }
         let absent = T::absent();
         if absent.is_none() {
-            let place = self.context.document.place(self.span.clone());
+            let place = self.context.document.hidden_place(self.span.clone());
             let message = format!("the key \"{key}\" is missing in {}", self.title);
             self.context.diagnostics.add(Diagnostic::error(Code::MissingKey, place, message));
         }
@@ -291,7 +291,7 @@ pub(crate) fn tag(
         return word(found, known, context);
     }
     if default.is_none() {
-        let place = context.document.place(value.span());
+        let place = context.document.hidden_place(value.span());
         let message = format!("the key \"type\" is missing in {title}");
         let hint = format!("it is one of {}", quoted(known));
         context.diagnostics.add(Diagnostic::error(Code::MissingKey, place, message).hint(hint));

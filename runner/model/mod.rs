@@ -7,6 +7,7 @@ mod failure;
 mod outcome;
 mod result;
 mod target;
+mod text;
 mod time;
 mod verdict;
 
@@ -15,6 +16,7 @@ pub use failure::{ErrorGroup, ErrorKind, Failure};
 pub use outcome::Outcome;
 pub use result::{ProbeResult, judge};
 pub use target::{Labels, Target};
+pub use text::{harmless, steers_a_terminal};
 pub use time::UnixNanos;
 pub(crate) use time::nanos;
 pub use verdict::{CheckStatus, Severity, Verdict};

@@ -10,13 +10,16 @@ mod ticks;
 mod stages;
 mod run;
 mod stop;
+mod writers;
+mod summary;
 mod runner;
 
 pub use build::{Built, ParquetPlan, SinkPlan, Workshop, build, build_all};
 pub use config::PipelineText;
 pub use files::{PipelineFile, RUNNER_FILE, find};
 pub use run::run;
-pub use runner::{RunSummary, Runner, RunnerOptions, StartError};
+pub use runner::{Runner, RunnerOptions, StartError};
 pub use stages::{RunCounters, Stages};
 pub use stop::{Stop, StopLevel, StopSwitch};
+pub use summary::RunSummary;
 pub use ticks::{Once, Ticks};

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
-use super::stages::Stages;
+use super::stages::{Counted, Stages};
 use super::ticks::Ticks;
 use super::{Built, Stop, StopLevel};
 use crate::check::Observed;
@@ -25,6 +25,9 @@ use crate::clock::{Instant, UnixNanos};
 use crate::model::{ErrorKind, Exchange, Failure, ProbeResult, Verdict, judge};
 use crate::schedule::Due;
 use crate::sink::ResultSender;
+
+/// How long rows of probes that were given up may take to be told, after the grace.
+const TELL: Duration = Duration::from_secs(2);
 
 /// Runs one pipeline: until `stop`, or until `ticks` end. Returns when its last row was handed to
 /// the sink.
@@ -39,7 +42,7 @@ pub async fn run(
     // 1. source: the targets were read when the pipeline was built. 2. schedule: whose turn is it?
     while let Some(due) = next_due(&mut ticks, &mut flight, &pipeline, &stages, &results, &mut stop).await {
         let Some(permit) = permit(&stages, &mut stop).await else { break };
-        let probe = Probe::begin(due, &stages);
+        let probe = Probe::begin(ticks.begun(due, stages.clock.now()), &stages);
         let (pipeline, stages, results) = (Arc::clone(&pipeline), Arc::clone(&stages), results.clone());
         flight.start(probe.clone(), async move {
             // 3. fetch: one target becomes one exchange, within the attempt's deadline.
@@ -58,8 +61,7 @@ pub async fn run(
             let verdicts = judgement.commit_state();
             // 5. sink: exchange and verdicts become a row, and the row is handed over.
             let row = probe.row(&pipeline, &stages, exchange, verdicts);
-            stages.counters.count(&row);
-            deliver(&results, row).await;
+            deliver(&stages, &results, row).await;
             drop::<OwnedSemaphorePermit>(permit);
         });
     }
@@ -106,11 +108,13 @@ async fn next_due(
     }
 }
 
-/// Hands a row to the sink, and waits while it is full. A sink that takes no rows any more has been
-/// told to seal what it has; whatever comes later was not finished in time.
-async fn deliver(results: &ResultSender, row: ProbeResult) {
-    if let Err(refused) = results.send(row).await {
-        tracing::debug!(%refused, "a result came after the end");
+/// Hands a row to the sink, and waits while it is full. It counts once the sink has it. A sink that
+/// takes no rows any more has been told to seal what it has: then the row is lost, and counted as that.
+async fn deliver(stages: &Stages, results: &ResultSender, row: ProbeResult) {
+    let counted = Counted::of(&row);
+    match results.send(row).await {
+        Ok(()) => stages.counters.count(counted),
+        Err(_refused) => stages.counters.lose(1),
     }
 }
 
@@ -125,11 +129,11 @@ async fn permit(stages: &Stages, stop: &mut Stop) -> Option<OwnedSemaphorePermit
 /// Lets probes in flight finish within the grace. Those that do not are given up, with a row that
 /// says so; at [`StopLevel::Now`] without one.
 async fn land(mut flight: Flight, pipeline: &Built, stages: &Stages, results: &ResultSender, mut stop: Stop) {
-    let mut grace: Option<Instant> = None;
     while !flight.tasks.is_empty() {
-        if stop.level() > StopLevel::Run && grace.is_none() {
-            grace = Some(stages.clock.now() + stages.grace);
-        }
+        let grace = match stop.level() {
+            StopLevel::Run => None,
+            _ => Some(stop.since().unwrap_or_else(|| stages.clock.now()) + stages.grace),
+        };
         let given_up = async {
             match grace {
                 Some(at) => tokio::select! {
@@ -147,7 +151,7 @@ async fn land(mut flight: Flight, pipeline: &Built, stages: &Stages, results: &R
                 flight.landed(landed, pipeline, stages, results).await;
             }
             told = given_up => if grace.is_some() {
-                flight.give_up(told, pipeline, stages, results).await;
+                flight.give_up(told, pipeline, stages, results, &stop).await;
                 return;
             }
         }
@@ -231,14 +235,20 @@ impl Flight {
             tracing::error!(pipeline = %pipeline.name, "a probe ended by a fault of the runner");
             let failure = Failure::new(ErrorKind::Internal, "the runner has a fault: the probe panicked");
             let row = probe.row_without_exchange(pipeline, stages, failure);
-            stages.counters.count(&row);
-            deliver(results, row).await;
+            deliver(stages, results, row).await;
         }
         probe.due.target
     }
 
     /// Ends what still flies; with a row for each if told so.
-    async fn give_up(mut self, told: bool, pipeline: &Built, stages: &Stages, results: &ResultSender) {
+    async fn give_up(
+        mut self,
+        told: bool,
+        pipeline: &Built,
+        stages: &Stages,
+        results: &ResultSender,
+        stop: &Stop,
+    ) {
         self.tasks.abort_all();
         while let Some(landed) = self.tasks.join_next_with_id().await {
             if landed.is_ok() {
@@ -248,16 +258,19 @@ impl Flight {
         if !told {
             return;
         }
-        let until = stages.clock.now() + stages.grace;
+        let until = stop.since().unwrap_or_else(|| stages.clock.now()) + stages.grace + TELL;
+        let mut left = self.probes.len() as u64;
         for probe in self.probes.into_values() {
             let failure =
                 Failure::new(ErrorKind::LocalShutdown, "the runner was stopped before the attempt ended");
             let row = probe.row_without_exchange(pipeline, stages, failure);
-            stages.counters.count(&row);
             // A sink that does not take rows any more must not hold up the end.
-            if timeout_at(until, deliver(results, row)).await.is_err() {
+            if timeout_at(until, deliver(stages, results, row)).await.is_err() {
+                tracing::error!(rows = left, pipeline = %pipeline.name, "results are lost: the sink took no more");
+                stages.counters.lose(left);
                 return;
             }
+            left -= 1;
         }
     }
 }

@@ -49,16 +49,41 @@ impl Stages {
 pub struct RunCounters {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     missed: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What is counted of a row, once the sink has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    outcome: Outcome,
+    is_final: bool,
+    missed: u32,
+}
+
+impl Counted {
+    pub(super) fn of(row: &ProbeResult) -> Self {
+        Self { outcome: row.outcome, is_final: row.is_final, missed: row.missed }
+    }
 }
 
 impl RunCounters {
     /// Counts the row of a probe.
-    pub(super) fn count(&self, row: &ProbeResult) {
+    pub(super) fn count(&self, row: Counted) {
         let at = Outcome::ALL.iter().position(|outcome| *outcome == row.outcome).unwrap_or_default();
         if row.is_final {
             self.outcomes[at].fetch_add(1, Ordering::Relaxed);
         }
         self.missed.fetch_add(u64::from(row.missed), Ordering::Relaxed);
+    }
+
+    /// Counts rows that no sink took.
+    pub(super) fn lose(&self, rows: u64) {
+        self.lost.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Rows that no sink took.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Probes that came to this outcome.

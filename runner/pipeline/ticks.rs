@@ -43,9 +43,17 @@ impl Ticks {
             Self::Once(once) => {
                 let target = (once.next < once.count).then_some(once.next)?;
                 once.next += 1;
-                // Waiting for room is no lateness here: a target is due when its turn comes.
                 Some(Due { target, due: now, missed: 0 })
             }
+        }
+    }
+
+    /// The target with the moment that its lateness counts from. Where each comes once, waiting for
+    /// room is no lateness: it is due when it begins.
+    pub fn begun(&self, due: Due, now: Instant) -> Due {
+        match self {
+            Self::Every(_) => due,
+            Self::Once(_) => Due { due: now, ..due },
         }
     }
 

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::batch::ResultBatch;
+use crate::model::steers_a_terminal;
 
 /// Columns of `checks` that its probe's row has already.
 const SHARED: [&str; 6] = ["started_at", "pipeline", "target", "runner", "run_id", "seq"];
@@ -169,11 +170,4 @@ fn write_text(text: &str, out: &mut Vec<u8>) -> io::Result<()> {
     out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
     Ok(())
-}
-
-/// Whether a character is a control, or changes the direction or the width of what follows without being
-/// seen.
-pub(crate) fn steers_a_terminal(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

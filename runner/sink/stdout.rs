@@ -14,7 +14,8 @@ use arrow::record_batch::RecordBatch;
 
 use super::batch::ResultBatch;
 use super::follow::Follower;
-use super::json::{self, steers_a_terminal};
+use super::json;
+use crate::model::steers_a_terminal;
 
 /// The form of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

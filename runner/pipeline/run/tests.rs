@@ -80,7 +80,7 @@ async fn a_probe_that_panics_ends_in_a_row() {
     let (built, stages, seen) = (built(folder.path()), stages(Duration::from_secs(5)), Seen::default());
     let writer = writer(&seen);
     let results = writer.sender();
-    let (_switch, stop) = StopSwitch::new();
+    let (_switch, stop) = StopSwitch::new(&Clock::system());
     let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
     flight.start(Probe::begin(due(&stages), &stages), async { panic!("a fault of ours") });
     land(flight, &built, &stages, &results, stop).await;
@@ -95,7 +95,7 @@ async fn a_probe_that_outlasts_the_grace_ends_in_a_row_that_says_so() {
     let (built, stages, seen) = (built(folder.path()), stages(Duration::from_millis(50)), Seen::default());
     let writer = writer(&seen);
     let results = writer.sender();
-    let (switch, stop) = StopSwitch::new();
+    let (switch, stop) = StopSwitch::new(&Clock::system());
     let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
     flight.start(Probe::begin(due(&stages), &stages), pending());
     switch.raise(StopLevel::Drain);
@@ -111,7 +111,7 @@ async fn at_once_means_at_once() {
     let (built, stages, seen) = (built(folder.path()), stages(Duration::from_hours(1)), Seen::default());
     let writer = writer(&seen);
     let results = writer.sender();
-    let (switch, stop) = StopSwitch::new();
+    let (switch, stop) = StopSwitch::new(&Clock::system());
     let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
     flight.start(Probe::begin(due(&stages), &stages), pending());
     switch.raise(StopLevel::Now);

@@ -1,0 +1,80 @@
+//! What a run came to.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::stages::Stages;
+use crate::model::Outcome;
+use crate::sink::{WriterCounters, WriterSummary};
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct RunSummary {
+    /// Targets of the run.
+    pub targets: u64,
+    /// Probes that ended.
+    pub probes: u64,
+    /// Probes by outcome, in the order of [`Outcome::ALL`].
+    pub by_outcome: [u64; Outcome::ALL.len()],
+    /// Ticks that passed without a probe.
+    pub missed: u64,
+    /// Rows that are safe.
+    pub rows: u64,
+    /// Verdicts that are safe.
+    pub verdicts: u64,
+    /// Rows of earlier runs that were found in journals and published.
+    pub recovered: u64,
+    /// Rows that could not be written, or that no sink took.
+    pub lost: u64,
+    /// Times that a sink beside Parquet failed: results are missing there.
+    pub unshown: u64,
+    /// Parts of the runner that failed.
+    pub faults: u64,
+    /// Published files.
+    pub files: u64,
+    /// Journals that the next start makes files of.
+    pub journals_left: u64,
+    /// Where the files are.
+    pub folders: Vec<PathBuf>,
+}
+
+impl RunSummary {
+    pub(super) fn of(stages: &Stages, folders: Vec<PathBuf>) -> Self {
+        Self {
+            probes: stages.counters.probes(),
+            by_outcome: Outcome::ALL.map(|outcome| stages.counters.of(outcome)),
+            missed: stages.counters.missed(),
+            lost: stages.counters.lost(),
+            folders,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, written: &WriterSummary, counters: &WriterCounters) {
+        self.rows += written.rows;
+        self.verdicts += written.check_rows;
+        self.files += written.files_published;
+        self.recovered += written.rows_recovered;
+        self.lost += written.rows_lost;
+        self.journals_left += written.journals_left;
+        self.unshown += counters.follower_errors.load(Ordering::Relaxed);
+    }
+
+    /// Whether anything is not as it should be.
+    pub fn has_down_or_unknown(&self) -> bool {
+        Outcome::ALL
+            .iter()
+            .zip(self.by_outcome)
+            .any(|(outcome, count)| count > 0 && matches!(outcome, Outcome::Down | Outcome::Unknown))
+    }
+
+    /// Whether the runner did not do its own part.
+    pub fn has_failed(&self) -> bool {
+        self.lost + self.unshown + self.faults > 0
+    }
+
+    /// The folder of the first Parquet sink, if any.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folders.first().map(PathBuf::as_path)
+    }
+}
