@@ -1,7 +1,6 @@
 //! A TOML file with its text, its tree and a position for everything in it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::cell::Cell;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::diagnostic::Snippet;
+use super::input::read_input;
 use super::mask::Masked;
 use super::{Code, Diagnostic, Diagnostics, Place};
 
@@ -23,25 +23,40 @@ pub struct Document {
     path: Arc<Path>,
     text: String,
     masked: Masked,
+    /// Where the last position was told: positions are mostly asked for in the order of the text, and each
+    /// is counted on from the one before, so that all of them cost one walk through it.
+    cursor: Cell<Cursor>,
+}
+
+/// A position in the text.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Cursor {
+    const BEGIN: Self = Self { offset: 0, line: 1, column: 1 };
 }
 
 impl Document {
     /// A document of a text that is at hand; `path` is what messages call it.
     pub fn new(path: &Path, text: String) -> Self {
         let masked = Masked::scan(&text);
-        Self { path: path.into(), text, masked }
+        Self { path: path.into(), text, masked, cursor: Cell::new(Cursor::BEGIN) }
     }
 
     /// Reads a file. Problems: unreadable, larger than [`FILE_LIMIT`], not UTF-8, empty.
     pub fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Self> {
         let problem = |code, message: String| Diagnostic::error(code, Place::file(path), message);
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            diagnostics
-                .add(problem(Code::Unreadable, format!("cannot read the file: {}", io_reason(&error))));
-            return None;
-        }
+        let bytes = match read_input(path, FILE_LIMIT) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                diagnostics.add(problem(Code::Unreadable, format!("cannot read the file: {reason}")));
+                return None;
+            }
+        };
         if bytes.len() as u64 > FILE_LIMIT {
             diagnostics.add(
                 problem(Code::TooLarge, "the file is larger than 1MiB".to_owned())
@@ -126,9 +141,18 @@ impl Document {
     /// The line and column (both from 1, in characters) at which a span begins.
     pub fn line_and_column(&self, span: &Range<usize>) -> (usize, usize) {
         let start = self.clamp(span).start;
-        let begin = self.text[..start].rfind('\n').map_or(0, |n| n + 1);
-        let line = self.text[..begin].bytes().filter(|b| *b == b'\n').count() + 1;
-        (line, self.text[begin..start].chars().count() + 1)
+        let mut at = self.cursor.get();
+        if at.offset > start {
+            at = Cursor::BEGIN;
+        }
+        for character in self.text[at.offset..start].chars() {
+            at = match character {
+                '\n' => Cursor { offset: at.offset + 1, line: at.line + 1, column: 1 },
+                _ => Cursor { offset: at.offset + character.len_utf8(), column: at.column + 1, ..at },
+            };
+        }
+        self.cursor.set(at);
+        (at.line, at.column)
     }
 
     fn syntax_place(&self, span: Range<usize>) -> Place {
@@ -195,17 +219,6 @@ fn is_harmless(text: &str) -> bool {
         && units.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
-/// An I/O error in plain words, without paths.
-pub fn io_reason(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file",
-        io::ErrorKind::PermissionDenied => "permission denied",
-        io::ErrorKind::IsADirectory => "it is a folder",
-        io::ErrorKind::NotADirectory => "a part of the path is not a folder",
-        _ => "the operating system reports an error",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -246,6 +259,16 @@ mod tests {
             text.contains("x.toml:2:9") && text.contains("every = 30s") && text.contains("double quotes"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn positions_are_the_same_in_any_order() {
+        let document = Document::new(Path::new("x.toml"), "é = 1\nbb = 2\n\nc = 3".to_owned());
+        let expected = [(0, (1, 1)), (3, (1, 3)), (7, (2, 1)), (12, (2, 6)), (14, (3, 1)), (15, (4, 1))];
+        for (offset, place) in expected.iter().chain(expected.iter().rev()) {
+            let span = *offset..*offset;
+            assert_eq!(document.line_and_column(&span), *place, "{offset}");
+        }
     }
 
     proptest! {

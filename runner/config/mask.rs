@@ -67,7 +67,7 @@ impl Masked {
         for (offset, character) in text[line.clone()].char_indices() {
             let at = line.start + offset;
             let touched = revealed.is_some_and(|range| range.contains(&at));
-            if self.comments.iter().any(|range| range.contains(&at)) && !touched {
+            if within(&self.comments, at) && !touched {
                 break;
             }
             let secret = !touched

@@ -8,6 +8,7 @@
 mod code;
 mod diagnostic;
 mod document;
+mod input;
 mod mask;
 pub(crate) mod reference;
 mod suggest;
@@ -17,7 +18,8 @@ mod values;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Place};
-pub use document::{Document, FILE_LIMIT, io_reason};
+pub use document::{Document, FILE_LIMIT};
+pub use input::{open_input, read_input};
 pub use reference::{FieldDoc, TableDoc, json_schema, markdown};
 pub use suggest::did_you_mean;
 pub use table::Reader;

@@ -9,7 +9,8 @@ config_table! {
     pub struct RequestText, "[request]" {
         /// The HTTP method.
         method: Located<String> = r#""GET""#,
-        /// The absolute limit of one attempt, from name resolution to the last check.
+        /// The absolute limit of one attempt, from name resolution to the last check; at least 10 ms, at
+        /// most 1 h.
         timeout: Located<Duration> = r#""10s""#,
         /// Headers to send. Values are never shown in messages or logs.
         headers: BTreeMap<String, Located<Hidden>>,
@@ -17,9 +18,11 @@ config_table! {
         body: Option<Hidden>,
         /// Whether redirects are followed. Credentials never cross an origin.
         follow_redirects: bool = "true",
-        /// How many redirects are followed before the attempt is `down` with `redirect_limit`.
+        /// How many redirects are followed before the attempt is `down` with `redirect_limit`;
+        /// at most 50.
         max_redirects: Located<u64> = "10",
-        /// How much of a body is kept for the checks; what is longer is cut and marked.
+        /// How much of a body is kept for the checks; what is longer is cut and marked. At
+        /// least 1 byte, at most 64 MiB; it is held in memory for each probe in flight.
         body_limit: Located<ByteSize> = r#""1MiB""#,
         /// A body longer than this is `down` with `body_too_large`.
         fail_if_body_over: Option<ByteSize>,

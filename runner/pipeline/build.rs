@@ -24,6 +24,7 @@ use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
 use crate::fetch::Request;
 use crate::model::Target;
+use crate::source::{EVERY_MAX, EVERY_MIN};
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ pub fn build_all(paths: &[PathBuf], workshop: &Workshop, diagnostics: &mut Diagn
         }
         diagnostics.absorb(found);
     }
-    sinks::compare(&built, diagnostics);
+    sinks::compare(&mut built, diagnostics);
     built
 }
 
@@ -84,14 +85,15 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
 
-    let (targets, checks) = (targets?, checks?);
-    let generation = generation(&text, &targets, &checks.fingerprint);
+    let (every, targets, request, checks) = (every?, targets?, request?, checks?);
+    warn_of_overlap(&text, every, &targets, site, diagnostics);
+    let generation = generation(&text, &targets, &checks.fingerprint, &request.fingerprint);
     Some(Built {
         name: Arc::clone(&file.name),
         generation,
         targets,
-        every: every?,
-        request: request?,
+        every,
+        request: request.request,
         checks: Arc::new(checks.set),
         sinks: sinks?,
     })
@@ -110,37 +112,51 @@ fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineTe
     PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })
 }
 
-/// The shortest interval. Below it, a probe's own cost is what would be measured.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest interval.
-const LONGEST_INTERVAL: Duration = Duration::from_hours(365 * 24);
-
 fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
     let every = &text.schedule.every;
-    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&every.value) {
-        let place = every.place(site.document);
-        let message = "an interval is at least 100ms and at most 365d";
-        diagnostics.add(Diagnostic::error(Code::BadValue, place, message));
-        return None;
+    if (EVERY_MIN..=EVERY_MAX).contains(&every.value) {
+        return Some(every.value);
     }
-    let timeout = &text.request.timeout;
-    if timeout.value > every.value && !diagnostics.has_errors() {
-        let place = timeout.span.is_some().then(|| timeout.place(site.document));
-        diagnostics.add(
-            Diagnostic::warning(
-                Code::Suspicious,
-                place.unwrap_or_else(|| every.place(site.document)),
-                "an attempt may take longer than the interval, and then misses ticks",
-            )
-            .hint("make [request] timeout shorter than [schedule] every"),
-        );
-    }
-    Some(every.value)
+    let message = "an interval is at least 100ms and at most 366d";
+    diagnostics.add(Diagnostic::error(Code::BadValue, every.place(site.document), message));
+    None
 }
 
-/// The hash of the resolved configuration: what the file says (secrets print as `<secret>`), the
-/// targets and the plugins.
-fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str) -> Arc<str> {
+/// An attempt that may outlast the interval of its target misses ticks when the target is slow.
+fn warn_of_overlap(
+    text: &PipelineText,
+    every: Duration,
+    targets: &[Arc<Target>],
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) {
+    let timeout = &text.request.timeout;
+    let outlasted = |target: &&Arc<Target>| timeout.value > target.every.unwrap_or(every);
+    let mut found = targets.iter().filter(outlasted);
+    let Some(first) = found.next() else { return };
+    let message = match found.count() {
+        0 => format!(
+            "an attempt at \"{}\" may take longer than its interval, and then misses ticks",
+            first.name
+        ),
+        more => format!(
+            "attempts at \"{}\" and {more} more may take longer than their intervals, and then miss ticks",
+            first.name
+        ),
+    };
+    let place = match (&timeout.span, &text.schedule.every.span) {
+        (Some(_), _) | (None, None) => timeout.place(site.document),
+        (None, Some(_)) => text.schedule.every.place(site.document),
+    };
+    diagnostics.add(
+        Diagnostic::warning(Code::Suspicious, place, message)
+            .hint("make timeout in [request] shorter than the interval, or the interval longer"),
+    );
+}
+
+/// The hash of the resolved configuration: what the file says, its headers and body included, the targets,
+/// the plugins and the certificate authorities.
+fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str, authorities: &str) -> Arc<str> {
     let mut hasher = XxHash3_64::with_seed(0);
     let mut add = |part: &str| {
         hasher.write(part.as_bytes());
@@ -148,6 +164,11 @@ fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str) -> Ar
     };
     add(&format!("{text:?}"));
     add(plugins);
+    // Hidden values print as `<secret>` above.
+    let request_text = &text.request;
+    request_text.headers.values().for_each(|value| add(value.value.expose()));
+    request_text.body.iter().for_each(|body| add(body.expose()));
+    add(authorities);
     for target in targets {
         add(&target.name);
         add(&target.url);
@@ -160,7 +181,7 @@ fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str) -> Ar
     format!("{:016x}", hasher.finish()).into()
 }
 
-/// Adds the problems of a source's file.
+/// A place that a source names: in the pipeline file with its line, in another file without.
 fn place_in(site: Site<'_>, file: &Arc<Path>, line: usize, column: usize) -> Place {
     if file.as_ref() == site.document.path() && line > 0 {
         return site.document.url_place(site.document.span_at(line, column));

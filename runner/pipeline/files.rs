@@ -58,14 +58,20 @@ fn files_of(path: &Path, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {
         return Vec::new();
     };
     if !metadata.is_dir() {
-        return vec![path.to_owned()];
+        // `pipelines/*.toml` names the runner's own file too.
+        let is_runner_file = path.file_name() == Some(OsStr::new(RUNNER_FILE));
+        return if is_runner_file { Vec::new() } else { vec![path.to_owned()] };
     }
     let Ok(entries) = fs::read_dir(path) else {
         diagnostics.add(unreadable("the folder cannot be read"));
         return Vec::new();
     };
-    let mut files: Vec<_> =
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|file| is_pipeline(file)).collect();
+    let listed: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let Ok(mut files) = listed else {
+        diagnostics.add(unreadable("the folder cannot be read to its end"));
+        return Vec::new();
+    };
+    files.retain(|file| is_pipeline(file));
     files.sort();
     if files.is_empty() {
         diagnostics.add(

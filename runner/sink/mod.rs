@@ -26,7 +26,7 @@ pub use batch::{BatchBuilder, ResultBatch};
 pub use config::{FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText};
 pub use counters::WriterCounters;
 pub use follow::{Follower, FollowerSpec};
-pub use parquet::{Fsync, ParquetSpec, Rotate};
+pub use parquet::{Folders, Fsync, ParquetSpec, Rotate};
 pub use stdout::{Format, StdoutSink};
 pub use stop::StopSignal;
 pub use writer::{ResultSender, SendRefused, Writer, WriterSpec, WriterSummary};

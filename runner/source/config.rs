@@ -48,13 +48,15 @@ pub enum TargetEntry {
 config_table! {
     /// A target with more than a URL.
     pub struct TargetTable, "a target of [[sources]]" {
-        /// The URL, `http` or `https`.
+        /// The URL, `http` or `https`, without user name and password; at most 8,192 bytes.
         url: Located<String>,
-        /// The target's name in rows and messages; its URL where it is left out.
+        /// The target's name in rows and messages; its URL where it is left out. At most
+        /// 256 characters; a name stands once in a pipeline.
         name: Option<String>,
-        /// An interval of its own.
+        /// An interval of its own, such as `"10s"`; at least 100 ms, at most 366 days.
         every: Option<Located<String>>,
-        /// Labels, for queries.
+        /// Labels, for queries: at most 64, names of letters, digits and `_`, values of at most 1,024
+        /// characters.
         labels: BTreeMap<String, String>,
     }
 }

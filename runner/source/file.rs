@@ -1,13 +1,12 @@
 //! Targets in a file of their own: `.csv`, `.json`, `.jsonl`, `.txt`.
 
-use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::collect::Collector;
 use super::problem::{Place, SourceProblem};
 use super::{csv, json, text};
-use crate::config::io_reason;
+use crate::config::open_input;
 
 /// The `[[sources]]` table as a user would write it.
 pub const FILE_SAMPLE: &str = include_str!("file.toml");
@@ -51,7 +50,7 @@ impl FileSource {
             collector.problem(SourceProblem::new(self.place.clone(), what).hint(hint));
             return;
         };
-        let file = match open(&self.path) {
+        let file = match open_input(&self.path) {
             Ok(file) => file,
             Err(why) => {
                 let what = format!("the file \"{shown}\" cannot be read: {why}");
@@ -74,13 +73,4 @@ impl FileSource {
             collector.problem(SourceProblem::new(place, "no targets").hint(hint));
         }
     }
-}
-
-/// Opens a regular file. Anything else could block for ever (a pipe) or never end (a device).
-fn open(path: &Path) -> Result<File, &'static str> {
-    let metadata = fs::metadata(path).map_err(|error| io_reason(&error))?;
-    if !metadata.is_file() {
-        return Err("it is not a file");
-    }
-    File::open(path).map_err(|error| io_reason(&error))
 }

@@ -1,4 +1,4 @@
-//! Logs, every metric name once, named task spawn.
+//! The log, and the one way to spawn a task.
 
 mod log;
 mod spawn;

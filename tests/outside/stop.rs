@@ -141,3 +141,70 @@ fn a_closed_stdout_loses_no_result() {
     assert_eq!(rows.probes.len(), 50);
     rows.expect_whole();
 }
+
+#[test]
+fn a_log_that_nobody_reads_does_not_make_a_stop_unheard() {
+    let server = Server::start();
+    let project = Project::with_pipeline(&busy(&server));
+    let mut running = Running::start_without_log_reader(project.with_data(&["run"]));
+    running.until(LONG, "60 requests", || server.reached(60));
+    running.signal(SIGTERM);
+    running.wait(GRACE + ROOM).expect_code(0);
+    assert_eq!(project.rows().probes.len(), server.count());
+    expect_sealed(&project);
+}
+
+#[test]
+fn a_stdout_that_nobody_drains_holds_up_neither_the_journal_nor_the_end() {
+    let server = Server::start();
+    let project = Project::with_pipeline(&busy(&server));
+    let command = project.with_data(&["run", "--format", "json"]);
+    let (mut running, held) = Running::start_without_draining(command);
+    // A pipe holds 64 KiB: some 80 lines.
+    running.until(LONG, "600 requests", || server.reached(600));
+    running.signal(SIGTERM);
+    let finished = running.wait(GRACE + ROOM);
+    drop(held);
+    assert!(finished.status.code().is_some(), "it ended by itself: {finished:?}");
+    let rows = project.rows();
+    rows.expect_whole();
+    assert_eq!(rows.probes.len(), server.count(), "every result is in the files: {}", finished.stderr);
+    expect_sealed(&project);
+}
+
+#[test]
+fn a_single_run_that_is_stopped_says_what_it_left_out() {
+    let server = Server::start();
+    let targets: String =
+        (0..3_000).map(|n| format!("{}\n", server.url(&format!("/slow/200ms/{n}")))).collect();
+    let project = Project::with_pipeline(
+        "[[sources]]\ntype = \"file\"\npath = \"many.txt\"\n[request]\ntimeout = \"5s\"\n",
+    );
+    project.write("pipelines/many.txt", targets);
+    let mut command = project.with_data(&["run", "--once"]);
+    few_files(&mut command);
+    let mut running = Running::start(command);
+    running.until(LONG, "a request", || server.reached(1));
+    running.signal(SIGTERM);
+    let finished = running.wait(GRACE + ROOM).expect_code(1);
+    assert!(finished.stderr.contains("targets were not probed"), "{}", finished.stderr);
+    project.rows().expect_whole();
+}
+
+/// Lowers the limit of open files, so that few probes are in flight at once.
+fn few_files(command: &mut std::process::Command) {
+    let program = command.get_program().to_owned();
+    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(program).args(arguments);
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(key, value),
+            None => limited.env_remove(key),
+        };
+    }
+    *command = limited;
+}

@@ -1,7 +1,7 @@
 //! The binary, running: its output is read as it comes, and it never outlives its test.
 
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -82,6 +82,26 @@ impl Running {
         let stderr = Output::default();
         let readers = vec![stderr.follow(child.stderr.take().expect("stderr is piped"))];
         Self { child, stdout: Output::default(), stderr, readers, started: Instant::now() }
+    }
+
+    /// Starts `command` with a log that nobody reads: its first line meets a closed pipe.
+    pub(crate) fn start_without_log_reader(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        drop(child.stderr.take());
+        let stdout = Output::default();
+        let readers = vec![stdout.follow(child.stdout.take().expect("stdout is piped"))];
+        Self { child, stdout, stderr: Output::default(), readers, started: Instant::now() }
+    }
+
+    /// Starts `command` with a stdout that is open and never read: its pipe fills, and writing blocks.
+    pub(crate) fn start_without_draining(mut command: Command) -> (Self, ChildStdout) {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let held = child.stdout.take().expect("stdout is piped");
+        let stderr = Output::default();
+        let readers = vec![stderr.follow(child.stderr.take().expect("stderr is piped"))];
+        (Self { child, stdout: Output::default(), stderr, readers, started: Instant::now() }, held)
     }
 
     /// The process's id.

@@ -90,11 +90,15 @@ fn greet(pipeline: &Path, length: Option<Duration>) {
 /// Where the results are, and a query that works as pasted.
 fn farewell(folder: &Path) {
     let results = folder.join("results");
-    let results = results.display();
+    // A quote in the path is doubled for SQL; what the shell would read is escaped for it.
+    let glob = format!("{}/probes/**/*.parquet", results.display()).replace('\'', "''");
+    let query = format!(
+        "SELECT target, outcome, count(*) AS probes, round(quantile_cont(total_us, 0.95) / 1000, 1) AS p95_ms \
+         FROM '{glob}' WHERE is_final GROUP BY ALL ORDER BY ALL"
+    );
+    let quoted = query.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`");
     output::note(&format!(
-        "\nthe results are Parquet files in {results}; ask them, for example with DuckDB:\n\n\
-         duckdb -c \"SELECT target, outcome, count(*) AS probes, \
-         round(quantile_cont(total_us, 0.95) / 1000, 1) AS p95_ms \
-         FROM '{results}/probes/**/*.parquet' WHERE is_final GROUP BY ALL ORDER BY ALL\"\n"
+        "\nthe results are Parquet files in {}; ask them, for example with DuckDB:\n\nduckdb -c \"{quoted}\"\n",
+        results.display()
     ));
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +14,7 @@ use crate::check::{
     EngineError, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore,
 };
 use crate::config::{
-    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, io_reason, parse_name,
+    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
 };
 use crate::model::Severity;
 use crate::pipeline::config::PipelineText;
@@ -168,14 +166,14 @@ fn load(
     let is_path = Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
     let bytes = if is_path {
         let path = site.base.join(wanted);
-        // One byte beyond the limit is enough for the plugin to be refused as too large.
-        let mut bytes = Vec::new();
-        let limit = PLUGIN_BYTES_MAX as u64 + 1;
-        if let Err(error) = fs::File::open(&path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
-            diagnostics.add(missing(place(), &path, &error));
-            return None;
+        // A file that is longer is refused by the plugin's own limit.
+        match read_input(&path, PLUGIN_BYTES_MAX as u64) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                diagnostics.add(missing(place(), &path, reason));
+                return None;
+            }
         }
-        bytes
     } else if let Some(bytes) = check::bundled(wanted) {
         bytes.to_vec()
     } else {
@@ -193,8 +191,8 @@ fn load(
     }
 }
 
-fn missing(place: Place, path: &Path, error: &io::Error) -> Diagnostic {
-    let message = format!("the plugin \"{}\" cannot be read: {}", path.display(), io_reason(error));
+fn missing(place: Place, path: &Path, reason: &str) -> Diagnostic {
+    let message = format!("the plugin \"{}\" cannot be read: {reason}", path.display());
     Diagnostic::error(Code::PluginMissing, place, message).hint("the path is relative to the pipeline file")
 }
 

@@ -1,24 +1,39 @@
 //! Builds the request of a pipeline.
 
-use std::fs;
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use twox_hash::XxHash3_64;
 
 use super::Site;
-use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, io_reason};
+use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions};
 
 /// The shortest time-out that can be kept.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 /// The longest time-out: a probe in flight holds a connection.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+/// The largest file of certificate authorities: the usual bundle has 220 KiB.
+const LARGEST_CA_FILE: u64 = 16 << 20;
 /// The largest body that is kept: it is held in memory for each probe in flight.
 const LARGEST_BODY: u64 = 64 << 20;
 
-pub(super) fn build(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Request> {
+/// The request of a pipeline.
+pub(super) struct BuiltRequest {
+    pub(super) request: Request,
+    /// Identifies the certificate authorities of the file's own by their content.
+    pub(super) fingerprint: String,
+}
+
+pub(super) fn build(
+    text: &RequestText,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<BuiltRequest> {
     check_ranges(text, site, diagnostics);
     let tls = tls(text, site, diagnostics)?;
+    let fingerprint =
+        tls.ca_pem.as_ref().map(|pem| format!("{:016x}", XxHash3_64::oneshot(pem))).unwrap_or_default();
     let spec = RequestSpec {
         method: text.method.value.clone(),
         headers: text
@@ -40,7 +55,7 @@ pub(super) fn build(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagno
         },
     };
     match Request::build(spec) {
-        Ok(request) => Some(request),
+        Ok(request) => Some(BuiltRequest { request, fingerprint }),
         Err(problems) => {
             for problem in problems {
                 let place = place_of(&problem, text, site);
@@ -80,10 +95,10 @@ fn tls(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Opt
 
 fn read_ca(path: &Located<String>, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Bytes> {
     let file = site.base.join(&path.value);
-    match fs::read(&file) {
+    match read_input(&file, LARGEST_CA_FILE) {
         Ok(bytes) => Some(bytes.into()),
-        Err(error) => {
-            let message = format!("the file \"{}\" cannot be read: {}", file.display(), io_reason(&error));
+        Err(reason) => {
+            let message = format!("the file \"{}\" cannot be read: {reason}", file.display());
             diagnostics.add(
                 Diagnostic::error(Code::Unreadable, path.place(site.document), message)
                     .hint("the path is relative to the pipeline file"),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Built, Site};
 use crate::config::{Code, Diagnostic, Diagnostics, Place};
+use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
-use crate::sink::{Format, Fsync, FsyncText, ParquetText, Rotate, SinkText, StdoutFormatText};
+use crate::sink::{Folders, Format, Fsync, FsyncText, ParquetText, Rotate, SinkText, StdoutFormatText};
 
 /// Where the results of a pipeline go.
 #[derive(Debug, Clone)]
@@ -79,16 +80,12 @@ fn parquet_plan(
 ) -> Option<ParquetPlan> {
     let before = diagnostics.count(crate::config::Level::Error);
     let mut add = |place: Place, message: &str| {
-        diagnostics.add(Diagnostic::error(Code::BadValue, place, message));
+        diagnostics.add(Diagnostic::error(Code::SinkUnusable, place, message));
     };
-    let path = Path::new(&text.path.value);
-    let hostile = path.components().any(|part| part == Component::ParentDir)
-        || text.path.value.chars().any(char::is_control)
-        || path.file_name().is_none()
-        || path.components().any(|part| part.as_os_str().len() > 255);
-    if hostile {
-        add(text.path.place(site.document), "a results folder is a plain path without \"..\"");
-    }
+    let path = plain_path(&text.path.value).unwrap_or_else(|reason| {
+        add(text.path.place(site.document), reason);
+        PathBuf::new()
+    });
     let rotate = &text.rotate;
     if !(Duration::from_secs(1)..=Duration::from_hours(24)).contains(&rotate.every.value) {
         add(rotate.every.place(site.document), "files are closed after at least 1s and at most 1d");
@@ -100,7 +97,7 @@ fn parquet_plan(
         add(rotate.rows.place(site.document), "a file has at least one row");
     }
     (diagnostics.count(crate::config::Level::Error) == before).then(|| ParquetPlan {
-        path: path.to_owned(),
+        path,
         rotate: Rotate { every: rotate.every.value, size: rotate.size.value.0, rows: rotate.rows.value },
         fsync: match text.fsync {
             FsyncText::Second => Fsync::Every(Duration::from_secs(1)),
@@ -111,23 +108,75 @@ fn parquet_plan(
     })
 }
 
-/// Pipelines that write to one folder share its files, so they must agree on how.
-pub(super) fn compare(built: &[Built], diagnostics: &mut Diagnostics) {
-    let mut plans: Vec<&ParquetPlan> = Vec::new();
-    for plan in built.iter().filter_map(|pipeline| pipeline.sinks.parquet.as_ref()) {
-        let twin = plans.iter().find(|other| other.path == plan.path);
-        match twin {
-            None => plans.push(plan),
-            Some(other) if other.rotate == plan.rotate && other.fsync == plan.fsync => {}
-            Some(other) => diagnostics.add(
-                Diagnostic::error(
-                    Code::Conflict,
-                    plan.place.clone(),
-                    format!("two pipelines write to \"{}\" with different settings", plan.path.display()),
-                )
-                .also("the other one is here", other.place.clone())
-                .hint("give both the same rotate and fsync, or one of them another path"),
-            ),
+/// A results folder as it can be used: without "." parts, and a folder that state can stand beside.
+fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.contains("://") {
+        return Err("results go to a folder of this machine; object stores are not known");
+    }
+    let path = Path::new(text);
+    let hostile = path.components().any(|part| part == Component::ParentDir || part.as_os_str().len() > 255);
+    if hostile || text.chars().any(steers_a_terminal) {
+        return Err("a results folder is a plain path without \"..\"");
+    }
+    let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+    // Any runner name will do: what is asked for is whether the folder is one that state can stand beside.
+    match Folders::new(&path, "main") {
+        Ok(_) => Ok(path),
+        Err(_) => {
+            Err("a results folder's path ends in a name, and not in \"state\", which is for the runner")
+        }
+    }
+}
+
+/// Pipelines that write to one folder share its files, so they must agree on how; and no results folder
+/// lies in another, since nothing but results may be below one. A pipeline that does not fit to one before
+/// it is taken out.
+pub(super) fn compare(built: &mut Vec<Built>, diagnostics: &mut Diagnostics) {
+    let mut plans: Vec<ParquetPlan> = Vec::new();
+    built.retain(|pipeline| {
+        let Some(plan) = &pipeline.sinks.parquet else { return true };
+        let problem = plans.iter().find_map(|other| disagreement(plan, other));
+        if let Some(problem) = problem {
+            diagnostics.add(problem);
+            return false;
+        }
+        plans.push(plan.clone());
+        true
+    });
+}
+
+/// Why two Parquet sinks cannot stand side by side, if so.
+fn disagreement(plan: &ParquetPlan, other: &ParquetPlan) -> Option<Diagnostic> {
+    let path = plan.path.display();
+    let (message, hint) = if plan.path == other.path {
+        if plan.rotate == other.rotate && plan.fsync == other.fsync {
+            return None;
+        }
+        let hint = "give both the same rotate and fsync, or one of them another path";
+        (format!("two pipelines write to \"{path}\" with different settings"), hint)
+    } else if plan.path.starts_with(&other.path) || other.path.starts_with(&plan.path) {
+        let hint = "put the folders side by side: a results folder holds nothing but its own files";
+        (format!("the results folder \"{path}\" and another one lie in each other"), hint)
+    } else {
+        return None;
+    };
+    let problem = Diagnostic::error(Code::Conflict, plan.place.clone(), message);
+    Some(problem.also("the other one is here", other.place.clone()).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_folders() {
+        for (text, path) in [("results", "results"), ("./a/./b", "a/b"), ("/data/results", "/data/results")] {
+            assert_eq!(plain_path(text), Ok(PathBuf::from(path)));
+        }
+        for text in
+            ["", ".", "/", "..", "a/../b", "state", "x/state", "s3://bucket/prefix", "a\u{1b}b", "a\0b"]
+        {
+            assert!(plain_path(text).is_err(), "{text:?}");
         }
     }
 }

@@ -33,9 +33,13 @@ pub(super) fn load(
         );
         return None;
     }
+    // A list that is empty only because its items are wrong has been told of.
+    let known_wrong = diagnostics.has_errors();
+    let is_told = |source: &SourceText| matches!(source, SourceText::List(list) if known_wrong && list.targets.value.is_empty());
     let sources: Vec<Source> = text
         .sources
         .iter()
+        .filter(|source| !is_told(&source.value))
         .map(|source| {
             let place = source_place(site, source.span.as_ref());
             match &source.value {
