@@ -56,8 +56,12 @@ counters! {
     torn_tails;
     /// Batches that a follower failed to take.
     follower_errors;
-    /// Followers that ended since nobody reads them any more.
+    /// Followers that ended early: nobody reads them any more, or they had a fault.
     followers_ended;
+    /// Batches that wait for a follower, summed over all.
+    follower_batches_waiting;
+    /// Batches that a follower did not get: it had a fault, or hung until the stop's deadline.
+    follower_batches_dropped;
 }
 
 impl WriterCounters {

@@ -1,23 +1,33 @@
-//! Whoever gets results once they are in the journal: stdout, later others. One that fails is counted
-//! and logged, and never stops the rest.
+//! Whoever gets results once they are in the journal: stdout, later others.
+//!
+//! Each has a thread of its own and a bounded queue of batches, so that one that hangs in a system call
+//! (a pipe that nobody drains) never holds up the journal, nor the end. One that fails is counted and
+//! logged, and never stops the rest. One that is too slow slows probing down until a stop is asked for.
+
+mod queue;
 
 use std::collections::HashSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use self::queue::BatchQueue;
 use super::batch::ResultBatch;
 use super::counters::{WriterCounters, add};
 
 /// Takes results that are safe already.
 pub trait Follower: Send {
-    /// Takes one batch. It is called on the sink's thread: one that blocks slows the whole sink.
-    /// `BrokenPipe` means that nobody reads any more: the follower is not called again.
+    /// Takes one batch, on the follower's own thread; batches come in the order of the journal. While it
+    /// blocks, batches wait for it; when its queue is full the sink waits too. `BrokenPipe` means that
+    /// nobody reads any more: the follower is not called again. Nor is it after a panic.
     fn deliver(&mut self, batch: &ResultBatch) -> io::Result<()>;
 }
 
@@ -31,42 +41,149 @@ pub struct FollowerSpec {
     pub follower: Box<dyn Follower>,
 }
 
-/// A follower at work.
-struct Following {
-    spec: FollowerSpec,
-    failing: bool,
-    ended: bool,
-}
-
-/// All followers of one writer.
+/// All followers of one writer, seen by its thread.
 pub(crate) struct Followers {
     all: Vec<Following>,
     counters: Arc<WriterCounters>,
 }
 
+/// A follower, seen by the writer's thread.
+struct Following {
+    name: String,
+    queue: Arc<BatchQueue>,
+    thread: Option<JoinHandle<()>>,
+    /// Whether its queue was full and has not been empty since.
+    behind: bool,
+}
+
 impl Followers {
-    pub(crate) fn new(specs: Vec<FollowerSpec>, counters: Arc<WriterCounters>) -> Self {
-        let all = specs.into_iter().map(|spec| Following { spec, failing: false, ended: false }).collect();
-        Self { all, counters }
+    /// Starts a thread for each.
+    pub(crate) fn start(specs: Vec<FollowerSpec>, counters: Arc<WriterCounters>) -> io::Result<Self> {
+        let mut followers = Self { all: Vec::with_capacity(specs.len()), counters };
+        for spec in specs {
+            followers.all.push(Following::start(spec, &followers.counters)?);
+        }
+        Ok(followers)
     }
 
-    /// Hands a batch to each of them.
-    pub(crate) fn deliver(&mut self, batch: &ResultBatch) {
-        for following in self.all.iter_mut().filter(|following| !following.ended) {
-            let delivered = match &following.spec.pipelines {
-                None => following.spec.follower.deliver(batch),
-                Some(wanted) => only_pipelines(batch, wanted)
-                    .map_err(io::Error::other)
-                    .and_then(|part| part.map_or(Ok(()), |part| following.spec.follower.deliver(&part))),
-            };
-            following.note(delivered, &self.counters);
+    /// Hands a batch to each of them, without waiting.
+    pub(crate) fn hand_over(&mut self, batch: ResultBatch) {
+        let batch = Arc::new(batch);
+        for following in &mut self.all {
+            let kept_up = following.queue.push(Arc::clone(&batch));
+            if kept_up && std::mem::take(&mut following.behind) {
+                info!(sink = following.name, "the sink keeps up again");
+            }
+        }
+    }
+
+    /// Waits until each has room for another batch. False if one has none after `at_most`.
+    pub(crate) fn have_room(&mut self, at_most: Duration) -> bool {
+        self.all.iter_mut().all(|following| following.has_room(at_most))
+    }
+
+    /// Nothing more comes: each ends once it has taken what waits for it.
+    pub(crate) fn close(&self) {
+        for following in &self.all {
+            following.queue.close();
+        }
+    }
+
+    /// Waits until each has ended. False if one has not after `at_most`.
+    pub(crate) fn have_ended(&mut self, at_most: Duration) -> bool {
+        self.all.iter_mut().all(|following| following.has_ended(at_most))
+    }
+
+    /// Gives up those that have not ended: what they have not taken they will not get. Their threads
+    /// hang in a system call, until the process ends.
+    pub(crate) fn abandon(&mut self) {
+        for following in &mut self.all {
+            // To wait for the thread would be to hang with it.
+            following.thread = None;
+            let batches = following.queue.end();
+            if batches > 0 {
+                add(&self.counters.follower_batches_dropped, batches);
+                let sink = following.name.as_str();
+                warn!(sink, batches, "the sink did not take its results in time: they are missing there");
+            }
         }
     }
 }
 
+/// Lets the threads end, also where a writer could not be started.
+impl Drop for Followers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Following {
-    /// Counts a failure, and logs each change of state once.
-    fn note(&mut self, delivered: io::Result<()>, counters: &WriterCounters) {
+    fn start(spec: FollowerSpec, counters: &Arc<WriterCounters>) -> io::Result<Self> {
+        let name = spec.name.clone();
+        let queue = Arc::new(BatchQueue::new(Arc::clone(counters)));
+        let work = Work { spec, failing: false, queue: Arc::clone(&queue), counters: Arc::clone(counters) };
+        let thread = thread::Builder::new().name(format!("follow-{name}")).spawn(move || run(work))?;
+        Ok(Self { name, queue, thread: Some(thread), behind: false })
+    }
+
+    fn has_room(&mut self, at_most: Duration) -> bool {
+        let room = self.queue.wait_for_room(at_most);
+        if !room && !self.behind {
+            self.behind = true;
+            warn!(sink = self.name, "the sink does not keep up: results wait for it, and probing slows down");
+        }
+        room
+    }
+
+    fn has_ended(&mut self, at_most: Duration) -> bool {
+        let ended = self.queue.wait_for_end(at_most);
+        if ended && let Some(thread) = self.thread.take() {
+            // Nothing of it is left to do; a panic was caught and told before.
+            let _ = thread.join();
+        }
+        ended
+    }
+}
+
+/// A follower at work, on its own thread.
+struct Work {
+    spec: FollowerSpec,
+    failing: bool,
+    queue: Arc<BatchQueue>,
+    counters: Arc<WriterCounters>,
+}
+
+/// Runs a follower's thread. A fault in it ends that follower only.
+fn run(work: Work) {
+    let (sink, queue, counters) =
+        (work.spec.name.clone(), Arc::clone(&work.queue), Arc::clone(&work.counters));
+    let outcome = catch_unwind(AssertUnwindSafe(|| work.follow()));
+    // Before anything is logged: that may fail too, and the sink must not wait for what is gone.
+    let batches = queue.end();
+    if outcome.is_err() {
+        add(&counters.follower_batches_dropped, batches);
+        add(&counters.followers_ended, 1);
+        error!(sink, batches, "the sink has failed and gets nothing more: results are missing there");
+    }
+}
+
+impl Work {
+    fn follow(mut self) {
+        while let Some(batch) = self.queue.next() {
+            let delivered = match &self.spec.pipelines {
+                None => self.spec.follower.deliver(&batch),
+                Some(wanted) => only_pipelines(&batch, wanted)
+                    .map_err(io::Error::other)
+                    .and_then(|part| part.map_or(Ok(()), |part| self.spec.follower.deliver(&part))),
+            };
+            if !self.note(delivered) {
+                return;
+            }
+        }
+    }
+
+    /// Counts a failure, and logs each change of state once. False if nobody reads any more.
+    fn note(&mut self, delivered: io::Result<()>) -> bool {
         let sink = self.spec.name.as_str();
         match delivered {
             Ok(()) if self.failing => {
@@ -75,18 +192,19 @@ impl Following {
             }
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                add(&self.counters.followers_ended, 1);
                 info!(sink, "nobody reads the sink any more");
-                self.ended = true;
-                add(&counters.followers_ended, 1);
+                return false;
             }
             Err(error) => {
-                add(&counters.follower_errors, 1);
+                add(&self.counters.follower_errors, 1);
                 if !self.failing {
                     warn!(sink, %error, "the sink fails: results are missing there");
                     self.failing = true;
                 }
             }
         }
+        true
     }
 }
 
@@ -114,3 +232,6 @@ fn only_rows(rows: &RecordBatch, wanted: &HashSet<Arc<str>>) -> Result<RecordBat
     }
     filter_record_batch(rows, &mask)
 }
+
+#[cfg(test)]
+mod tests;

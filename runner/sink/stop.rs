@@ -1,14 +1,17 @@
 //! When a writer has to be done: asked for once, brought forward by whoever asks again.
 
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::sleep_until;
 
 use crate::clock::{Clock, Instant, UnixNanos};
 
 /// Asks a writer to stop. Cheap to clone; works while somebody waits for
-/// [`Writer::stop`](super::Writer::stop).
+/// [`Writer::drained`](super::Writer::drained).
 #[derive(Debug, Clone)]
 pub struct StopSignal {
     deadline: Arc<watch::Sender<Option<Instant>>>,
@@ -26,6 +29,25 @@ impl StopSignal {
         self.deadline.send_modify(|known| {
             *known = Some(known.map_or(deadline, |known| known.min(deadline)));
         });
+    }
+
+    /// Waits until the deadline is over by `slack`; for ever, if nobody asks to stop.
+    pub(crate) async fn overdue(&self, slack: Duration) {
+        let mut deadline = self.deadline.subscribe();
+        loop {
+            let known = *deadline.borrow_and_update();
+            let over = async {
+                match known {
+                    Some(deadline) => sleep_until(deadline + slack).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => return,
+                // This signal lives, so that it cannot fail.
+                _ = deadline.changed() => {}
+            }
+        }
     }
 }
 
@@ -51,7 +73,7 @@ impl Stop {
     /// Waits until somebody asks, or asks again. For ever, if nobody can any more.
     pub(crate) async fn changed(&mut self) {
         if self.deadline.changed().await.is_err() {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The sink's thread: gathers results, writes them to the journal, then tells the followers.
 //!
 //! One thread a results folder, fed by a bounded queue. A panic in it ends the process: a sink that limps
-//! on would lose results silently, while the next start recovers every journalled one.
+//! on would lose results silently, while the next start recovers every journalled one. Followers have
+//! threads of their own, which are given up at a stop's deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use hyper::body::Bytes;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::SinkError;
@@ -26,7 +28,7 @@ use super::parquet::ParquetSpec;
 use super::parquet::segment::Day;
 use super::parquet::store::{Rows, Store};
 use super::stop::{SinkClock, Stop, StopSignal};
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
 use crate::model::{Exchange, ProbeResult};
 
 /// Results of one batch at most.
@@ -43,6 +45,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stop waits for the thread beyond its deadline: a conversion is not interrupted in a file.
 const STOP_SLACK: Duration = Duration::from_secs(5);
+/// How long a fault may take to be logged before the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A writer to be started.
 pub struct WriterSpec {
@@ -65,7 +69,6 @@ pub struct WriterSpec {
 pub struct Writer {
     sender: ResultSender,
     stop: StopSignal,
-    clock: SinkClock,
     counters: Arc<WriterCounters>,
     done: oneshot::Receiver<WriterSummary>,
 }
@@ -176,14 +179,14 @@ impl Writer {
         let thread = SinkThread {
             queue: received,
             stop,
-            clock: clock.clone(),
+            clock,
             // Timers of its own: they keep pace whatever the reactor does, and outlive it.
             runtime: runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()
                 .map_err(SinkError::Thread)?,
             store,
-            followers: Followers::new(followers, Arc::clone(&counters)),
+            followers: Followers::start(followers, Arc::clone(&counters)).map_err(SinkError::Thread)?,
             builder: BatchBuilder::new(runner, run_id, BATCH_ROWS),
             gathered: Vec::with_capacity(BATCH_ROWS),
             counters: Arc::clone(&counters),
@@ -193,7 +196,7 @@ impl Writer {
             .spawn(move || run_or_abort(thread, report))
             .map_err(SinkError::Thread)?;
         let sender = ResultSender { queue, counters: Arc::clone(&counters) };
-        Ok(Self { sender, stop: stop_signal, clock, counters, done })
+        Ok(Self { sender, stop: stop_signal, counters, done })
     }
 
     /// A sender for results.
@@ -206,31 +209,23 @@ impl Writer {
         &self.counters
     }
 
-    /// Stops the writer from elsewhere, or brings forward a stop that is under way.
+    /// Stops the writer, or brings forward a stop that is under way.
     pub fn stop_signal(&self) -> StopSignal {
         self.stop.clone()
     }
 
-    /// Takes no more results, writes those in the queue, seals all files, and tells what was done. Call
-    /// it once nothing more is to come. What is not sealed by `deadline` stays in its journal, for the
-    /// next start.
-    pub async fn stop(self, deadline: Instant) -> Result<WriterSummary, SinkError> {
-        self.stop.by(deadline);
-        self.finished(deadline + STOP_SLACK).await
-    }
-
-    /// Waits until all senders are gone, their results are written and all files are sealed.
+    /// Waits until all senders are gone (or a stop was asked for), their results are written, all files
+    /// are sealed and the followers have taken everything, and tells what was done. A stop bounds all of
+    /// that by its deadline: what is not sealed then stays in its journal, for the next start. Fails with
+    /// [`SinkError::StillWriting`] some seconds later, if the thread hangs in a system call.
     pub async fn drained(self) -> Result<WriterSummary, SinkError> {
-        let Self { sender, stop: _stop, done, .. } = self;
+        let Self { sender, stop, done, .. } = self;
         drop(sender);
-        done.await.map_err(|_| SinkError::StillWriting)
-    }
-
-    async fn finished(self, latest: Instant) -> Result<WriterSummary, SinkError> {
-        let Self { sender, stop: _stop, clock: _clock, done, .. } = self;
-        drop(sender);
-        let ended = timeout_at(latest, done).await.map_err(|_| SinkError::StillWriting)?;
-        ended.map_err(|_| SinkError::StillWriting)
+        tokio::select! {
+            biased;
+            summary = done => summary.map_err(|_| SinkError::StillWriting),
+            () = stop.overdue(STOP_SLACK) => Err(SinkError::StillWriting),
+        }
     }
 }
 
@@ -240,15 +235,26 @@ fn run_or_abort(thread: SinkThread, report: oneshot::Sender<WriterSummary>) {
     let run = || thread.run().map(|summary| drop(report.send(summary)));
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+        Ok(Err(error)) => abort_after(move || {
             error!(%error, "the sink cannot go on; the process ends, and the next start recovers what was written");
-            process::abort();
-        }
-        Err(_panic) => {
+        }),
+        Err(_panic) => abort_after(|| {
             error!("the sink has failed; the process ends, and the next start recovers what was written");
-            process::abort();
-        }
+        }),
     }
+}
+
+/// Logs on a thread of its own, then ends the process: a log that panics or hangs must not prevent that.
+fn abort_after(log: impl FnOnce() + Send + 'static) -> ! {
+    let (logging, logged) = sync_channel::<()>(0);
+    let log = move || {
+        let _until_the_end = logging;
+        log();
+    };
+    // Where no thread can be had, nothing is logged.
+    let _ = thread::Builder::new().name("sink-abort".to_owned()).spawn(log);
+    let _ = logged.recv_timeout(LAST_WORDS);
+    process::abort()
 }
 
 /// The sink's thread.
@@ -270,14 +276,35 @@ impl SinkThread {
         while open {
             open = self.gather();
             self.write_gathered()?;
-            if let Some(store) = &mut self.store {
-                store.tick(self.clock.moment());
-            }
+            self.tick();
+            self.wait_for_followers();
         }
+        // They go on while files are sealed.
+        self.followers.close();
         if let Some(store) = &mut self.store {
             store.finish();
         }
+        while !self.followers.have_ended(TICK) {
+            if self.stop.expired() {
+                self.followers.abandon();
+            }
+        }
         Ok(self.summary())
+    }
+
+    fn tick(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.tick(self.clock.moment());
+        }
+    }
+
+    /// Waits while a follower is too far behind: then results wait in the queue, and probing slows down.
+    /// Not once a stop was asked for: no more can come then than the queue holds, and that has to become
+    /// safe and sealed before the deadline, whatever a follower does.
+    fn wait_for_followers(&mut self) {
+        while !self.stop.requested() && !self.followers.have_room(TICK) {
+            self.tick();
+        }
     }
 
     /// Waits for results, or for the next tick. False once no more can come.
@@ -328,7 +355,7 @@ impl SinkThread {
             gathered.retain(|queued| Day::of(queued.result.started_at) != day);
             let batch = self.builder.finish()?;
             if self.keep(&batch, rows)? {
-                self.followers.deliver(&batch);
+                self.followers.hand_over(batch);
             }
         }
         self.gathered = gathered;

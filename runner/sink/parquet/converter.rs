@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::convert::{Converted, convert_into, journals, quarantine};
+use super::adopt::adopt_all;
+use super::convert::{Converted, convert_into, quarantine};
 use super::folders::Folders;
-use super::lock::{Lock, Locking};
 use super::publish::sweep;
 use crate::sink::SinkError;
 use crate::sink::counters::{WriterCounters, add};
@@ -64,7 +64,7 @@ impl Converter {
     ) -> Result<Self, SinkError> {
         let (sender, jobs) = sync_channel(WAITING_JOURNALS);
         add(&counters.journals_waiting, found.len() as u64);
-        let ready = found.into_iter().map(|journal| Job::left(&folders, journal, None)).collect();
+        let ready = found.into_iter().map(Job::left).collect();
         let worker = Worker {
             folders,
             counters: Arc::clone(&counters),
@@ -113,17 +113,14 @@ impl Drop for Converter {
 
 /// One journal to convert.
 struct Job {
-    folders: Arc<Folders>,
     journal: PathBuf,
     /// Whether an earlier run left it.
     left: bool,
-    /// The lock of the runner that left it, where that is not ours.
-    _lock: Option<Arc<Lock>>,
 }
 
 impl Job {
-    fn left(folders: &Arc<Folders>, journal: PathBuf, lock: Option<Arc<Lock>>) -> Self {
-        Self { folders: Arc::clone(folders), journal, left: true, _lock: lock }
+    fn left(journal: PathBuf) -> Self {
+        Self { journal, left: true }
     }
 }
 
@@ -148,31 +145,15 @@ impl Worker {
         if let Err(error) = sweep(&self.folders) {
             warn!(%error, "files that a crash left on their way are still there");
         }
-        self.find_other_runners();
+        let adopted = adopt_all(&self.folders);
+        add(&self.counters.journals_waiting, adopted.len() as u64);
+        self.ready.extend(adopted.into_iter().map(Job::left));
         while let Some(job) = self.next_job() {
             if self.attempt(&job) {
                 self.counters.journals_waiting.fetch_sub(1, Ordering::AcqRel);
                 self.pause = FIRST_PAUSE;
             } else if !self.closed {
                 self.failed.push(job);
-            }
-        }
-    }
-
-    /// Journals of runners of other names that are no longer running.
-    fn find_other_runners(&mut self) {
-        let others = self.folders.other_runners().unwrap_or_else(|error| {
-            warn!(%error, "could not look for journals of other runners");
-            Vec::new()
-        });
-        for other in others {
-            let state = other.state();
-            match Lock::take(&state).and_then(|locking| adopt(other, locking)) {
-                Ok(jobs) => {
-                    add(&self.counters.journals_waiting, jobs.len() as u64);
-                    self.ready.extend(jobs);
-                }
-                Err(error) => warn!(%error, "could not look for journals of another runner"),
             }
         }
     }
@@ -192,14 +173,7 @@ impl Worker {
                 self.jobs.recv_timeout(self.pause)
             };
             match received {
-                Ok(journal) => {
-                    return Some(Job {
-                        folders: Arc::clone(&self.folders),
-                        journal,
-                        left: false,
-                        _lock: None,
-                    });
-                }
+                Ok(journal) => return Some(Job { journal, left: false }),
                 Err(RecvTimeoutError::Timeout) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
                 Err(RecvTimeoutError::Disconnected) if self.failed.is_empty() => return None,
                 Err(RecvTimeoutError::Disconnected) => self.closed = true,
@@ -213,7 +187,7 @@ impl Worker {
         let journal = job.journal.as_path();
         let mut done = Converted::default();
         // A fault in a decoder, met by a damaged file, must not keep the others from being converted.
-        let outcome = catch_unwind(AssertUnwindSafe(|| convert_into(&job.folders, journal, &mut done)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| convert_into(&self.folders, journal, &mut done)));
         let first_failure = self.failed.is_empty();
         self.note(job, done);
         match outcome {
@@ -241,7 +215,7 @@ impl Worker {
         add(&self.counters.quarantined, 1);
         let journal = job.journal.display();
         error!(%journal, reason, "a journal cannot be read; it is kept in quarantine");
-        match quarantine(&job.folders, &job.journal) {
+        match quarantine(&self.folders, &job.journal) {
             Ok(()) => true,
             Err(error) => {
                 error!(%error, "the journal stays where it is");
@@ -274,14 +248,4 @@ impl Worker {
         debug!(%journal, rows, check_rows, file_bytes, "converted a journal");
         self.published.push(files);
     }
-}
-
-/// The journals of another runner, if it is not running. Their jobs hold its lock.
-fn adopt(folders: Folders, locking: Locking) -> Result<Vec<Job>, SinkError> {
-    let Locking::Held(lock) = locking else { return Ok(Vec::new()) };
-    let lock = Arc::new(lock);
-    sweep(&folders)?;
-    let found = journals(&folders)?;
-    let folders = Arc::new(folders);
-    Ok(found.into_iter().map(|journal| Job::left(&folders, journal, Some(Arc::clone(&lock)))).collect())
 }

@@ -1,12 +1,20 @@
-//! One writer a runner name and results folder: an exclusive flock on `lock` in the state folder.
+//! One writer a runner name and results folder, by two exclusive flocks in the state folder.
 //!
-//! The lock dies with the process, however it ends. The file itself is never removed: a lock on a file
-//! that another process has just unlinked would lock nothing. It holds the pid of the last holder.
+//! `lock` is the runner's name: only a runner of that name takes it, at once or not at all, and it holds
+//! the pid of the last one. `adopt` guards the journals: the runner holds it too, as long as it lives;
+//! while there is none, a runner of another name may hold it for the moment that it takes to move the
+//! journals away. So whoever holds `lock` waits for `adopt`, and an adopter can neither take a name nor
+//! get at the journals of a living runner.
+//!
+//! The locks die with the process, however it ends. The files themselves are never removed while the
+//! name may come again: a lock on a file that another process has just unlinked would lock nothing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -14,10 +22,20 @@ use rustix::io::Errno;
 use super::publish::FILE_MODE;
 use crate::sink::SinkError;
 
-/// A lock that is held as long as this lives.
+/// The lock files, in the state folder.
+pub(crate) const LOCK_FILES: [&str; 2] = [NAME, JOURNALS];
+const NAME: &str = "lock";
+const JOURNALS: &str = "adopt";
+/// How often, and how many times, a runner looks whether an adopter is done: for 10 s. Moving files is a
+/// matter of milliseconds, unless the adopter was stopped or its disk hangs.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 1_000;
+
+/// The lock of a runner, held as long as this lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _name: File,
+    _journals: File,
 }
 
 /// What an attempt to lock came to.
@@ -25,7 +43,7 @@ pub struct Lock {
 pub enum Locking {
     /// It is ours.
     Held(Lock),
-    /// Another one holds it.
+    /// Another runner of this name holds it.
     Taken {
         /// The lock file.
         path: PathBuf,
@@ -35,33 +53,67 @@ pub enum Locking {
 }
 
 impl Lock {
-    /// Tries to lock `lock` in an existing state folder, without waiting.
+    /// Tries to lock an existing state folder. Does not wait for another runner of this name, but up to
+    /// 10 s for one of another name that moves journals away; fails after that.
     pub fn take(state: &Path) -> Result<Locking, SinkError> {
-        let path = state.join("lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(&path)
-            .map_err(SinkError::io("open", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Ok(Locking::Taken { path, pid });
-            }
-            Err(error) => return Err(SinkError::io("lock", &path)(error.into())),
+        let path = state.join(NAME);
+        let mut name = open(&path)?;
+        if !try_lock(&name, &path)? {
+            let mut text = String::new();
+            let pid = name.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Ok(Locking::Taken { path, pid });
         }
-        write_pid(&mut file).map_err(SinkError::io("write to", &path))?;
-        Ok(Locking::Held(Self { _file: file }))
+        write_pid(&mut name).map_err(SinkError::io("write to", &path))?;
+        let path = state.join(JOURNALS);
+        let journals = open(&path)?;
+        for _ in 0..LOOKS {
+            if try_lock(&journals, &path)? {
+                return Ok(Locking::Held(Self { _name: name, _journals: journals }));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Err(SinkError::io("lock", &path)(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// The right to move journals away from a runner that is not there. To be held for a moment only: a
+/// runner that starts waits for it.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    _journals: File,
+}
+
+impl Adoption {
+    /// None if the runner is there, or another adopter is at work.
+    pub(crate) fn take(state: &Path) -> Result<Option<Self>, SinkError> {
+        let path = state.join(JOURNALS);
+        let journals = open(&path)?;
+        Ok(try_lock(&journals, &path)?.then_some(Self { _journals: journals }))
+    }
+}
+
+fn open(path: &Path) -> Result<File, SinkError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(SinkError::io("open", path))
+}
+
+/// False if it is locked by another one.
+fn try_lock(file: &File, path: &Path) -> Result<bool, SinkError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(SinkError::io("lock", path)(error.into())),
     }
 }
 
 /// Overwrites before it cuts, so that a reader never sees an empty file.
-fn write_pid(file: &mut File) -> std::io::Result<()> {
+fn write_pid(file: &mut File) -> io::Result<()> {
     let text = format!("{}\n", std::process::id());
     file.seek(SeekFrom::Start(0))?;
     file.write_all(text.as_bytes())?;

@@ -3,7 +3,7 @@
 //! ```text
 //! results/probes/date=2026-09-01/probes-20260901T05Z-<runner>-<run_id>-000042.parquet
 //! results/checks/date=2026-09-01/checks-20260901T05Z-<runner>-<run_id>-000042.parquet
-//! state/<runner>/{lock, journal/, tmp/, quarantine/, checksums}
+//! state/<runner>/{lock, adopt, journal/, tmp/, quarantine/, checksums}
 //! ```
 //!
 //! Nothing but finished `.parquet` files ever lies below the results folder: DuckDB's and Polars' globs
@@ -25,6 +25,7 @@ pub mod rotate;
 pub mod encode;
 pub mod publish;
 pub mod convert;
+pub(crate) mod adopt;
 pub(crate) mod converter;
 pub(crate) mod store;
 pub(crate) mod sync;

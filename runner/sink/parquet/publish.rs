@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
 use super::folders::{Folders, make_folder};
+use super::lock::LOCK_FILES;
 use crate::sink::SinkError;
 
 /// Files are for the owner and its group: rows hold URLs.
@@ -139,7 +140,9 @@ pub(crate) fn retire(folders: &Folders, heir: &Folders) -> io::Result<bool> {
         append_line(&heir.checksums(), &lines)?;
         fs::remove_file(&checksums)?;
     }
-    fs::remove_file(folders.state().join("lock"))?;
+    for file in LOCK_FILES {
+        fs::remove_file(folders.state().join(file))?;
+    }
     let state = folders.state();
     let own = state.ancestors().take_while(|folder| *folder != folders.root);
     for folder in own {

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::clock::UnixNanos;
@@ -40,8 +42,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 async fn stop(writer: Writer) -> WriterSummary {
-    let deadline = Clock::system().now() + LONG;
-    writer.stop(deadline).await.unwrap()
+    writer.stop_signal().by(Clock::system().now() + LONG);
+    writer.drained().await.unwrap()
 }
 
 /// Notes the numbers that it is given.
@@ -104,19 +106,20 @@ async fn every_result_is_published_once_and_told_once() {
 /// Asserts that what it is given is in a journal or a file already.
 struct Suspicious {
     folders: Folders,
-    told: u64,
+    told: Arc<AtomicU64>,
     unsafe_results: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Follower for Suspicious {
     fn deliver(&mut self, batch: &ResultBatch) -> io::Result<()> {
-        self.told += batch.probes.num_rows() as u64;
+        let told = self.told.load(Ordering::Acquire) + batch.probes.num_rows() as u64;
         let journals = fs::read_dir(self.folders.journal())?.map(|entry| entry.unwrap().path());
         let rows = |path: std::path::PathBuf| JournalReader::open(&path).unwrap().contents().unwrap().probes;
         let safe: u64 = journals.map(rows).sum();
-        if safe < self.told {
-            self.unsafe_results.lock().unwrap().push(self.told);
+        if safe < told {
+            self.unsafe_results.lock().unwrap().push(told);
         }
+        self.told.store(told, Ordering::Release);
         Ok(())
     }
 }
@@ -128,7 +131,9 @@ async fn followers_are_told_only_what_is_in_the_journal() {
     for fsync in [Fsync::default(), Fsync::Each, Fsync::Off] {
         let mut spec = spec(folder.path());
         let folders = Folders::new(&folder.path().join("results"), "main").unwrap();
-        let suspicious = Suspicious { folders, told: 0, unsafe_results: Arc::clone(&unsafe_results) };
+        let told = Arc::new(AtomicU64::new(0));
+        let suspicious =
+            Suspicious { folders, told: Arc::clone(&told), unsafe_results: Arc::clone(&unsafe_results) };
         spec.run_id = crate::clock::new_run_id().into();
         spec.followers.push(follower("suspicious", suspicious));
         if let Some(parquet) = &mut spec.parquet {
@@ -139,6 +144,8 @@ async fn followers_are_told_only_what_is_in_the_journal() {
         for seq in 1..=2_500 {
             sender.send(samples::empty(seq)).await.unwrap();
         }
+        // Before the journal becomes files.
+        until("told", || told.load(Ordering::Acquire) == 2_500).await;
         assert_eq!(stop(writer).await.rows, 2_500);
     }
     assert_eq!(*unsafe_results.lock().unwrap(), Vec::<u64>::new());
@@ -218,7 +225,8 @@ async fn a_stop_ends_at_its_deadline_though_the_journal_cannot_be_written() {
     }
     let stop_signal = writer.stop_signal();
     let clock = Clock::system();
-    let stopping = crate::telemetry::spawn("stop", writer.stop(clock.now() + LONG));
+    stop_signal.by(clock.now() + LONG);
+    let stopping = crate::telemetry::spawn("stop", writer.drained());
     until("blocked", || sender.counters().blocked.load(Ordering::Acquire)).await;
     let refused = || matches!(sender.try_send(samples::full(9)), Err(SendRefused::Stopped));
     until("the queue is closed", refused).await;
@@ -353,4 +361,29 @@ fn bodies_do_not_wait_in_the_queue() {
         assert_eq!(queued.body_hash, body_hash(&other_owner));
     }
     assert!(!other_owner.body.is_empty());
+}
+
+/// Says to the test below, run as a process of its own, how its log shall fail.
+const LOG: &str = "PROBITY_TEST_LOG";
+
+#[test]
+fn a_fault_ends_the_process_whatever_becomes_of_the_log() {
+    match std::env::var(LOG).as_deref() {
+        Ok("panics") => abort_after(|| panic!("standard error is gone")),
+        Ok(_hangs) => abort_after(|| thread::sleep(LONG)),
+        Err(_) => {}
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for log in ["panics", "hangs"] {
+        let this = "sink::writer::tests::a_fault_ends_the_process_whatever_becomes_of_the_log";
+        let status = process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", this, "--nocapture"])
+            .env(LOG, log)
+            .current_dir(folder.path())
+            .stdout(process::Stdio::null())
+            .stderr(process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.signal(), Some(rustix::process::Signal::ABORT.as_raw()), "{log}");
+    }
 }
