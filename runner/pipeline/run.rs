@@ -148,7 +148,14 @@ async fn land(mut flight: Flight, pipeline: &Built, stages: &Stages, results: &R
         };
         tokio::select! {
             Some(landed) = flight.tasks.join_next_with_id() => {
-                flight.landed(landed, pipeline, stages, results).await;
+                let landing = flight.landed(landed, pipeline, stages, results);
+                match grace {
+                    // The row of one that panicked must not hold up the end.
+                    Some(at) => if timeout_at(at + TELL, landing).await.is_err() {
+                        stages.counters.lose(1);
+                    },
+                    None => { landing.await; }
+                }
             }
             told = given_up => if grace.is_some() {
                 flight.give_up(told, pipeline, stages, results, &stop).await;

@@ -11,7 +11,10 @@ use std::time::Duration;
 use super::runner::RunnerOptions;
 use super::stages::Stages;
 use super::{Built, RunSummary, Stop, StopLevel};
-use crate::sink::{FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, Writer, WriterSpec};
+use crate::clock::Instant;
+use crate::sink::{
+    FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, StopSignal, Writer, WriterSpec,
+};
 
 /// Results that may wait for a writer.
 const RESULTS_WAITING: usize = 4_096;
@@ -71,9 +74,9 @@ impl Writers {
         let hurry = async {
             stop.reached(StopLevel::Drain).await;
             let since = stop.since().unwrap_or_else(|| stages.clock.now());
-            signals.iter().for_each(|signal| signal.by(since + stages.grace + SEAL));
+            by(&signals, since + stages.grace + SEAL);
             stop.reached(StopLevel::Now).await;
-            signals.iter().for_each(|signal| signal.by(stages.clock.now() + SEAL_AT_ONCE));
+            by(&signals, stages.clock.now() + SEAL_AT_ONCE);
             pending::<()>().await;
         };
         tokio::pin!(hurry);
@@ -93,6 +96,12 @@ impl Writers {
             }
         }
         summary
+    }
+}
+
+fn by(signals: &[StopSignal], deadline: Instant) {
+    for signal in signals {
+        signal.by(deadline);
     }
 }
 

@@ -230,7 +230,7 @@ fn what_is_not_a_readable_file_is_told_where_it_is_named() {
     fs::create_dir(folder.path().join("folder.csv")).unwrap();
     assert!(told("none.csv")[0].starts_with("7:3: the file \""));
     assert!(told("none.csv")[0].contains("cannot be read: there is no such file ("));
-    assert!(told("folder.csv")[0].contains("cannot be read: it is not a file ("));
+    assert!(told("folder.csv")[0].contains("cannot be read: it is a folder ("));
     assert!(told("a.yaml")[0].ends_with("(targets are read from .csv, .json, .jsonl and .txt files)"));
     assert!(told("a")[0].contains("does not say what is in it"));
 }
