@@ -1,7 +1,6 @@
 //! A regular expression in a configuration, searched in bytes.
 
 use std::fmt::{self, Display};
-use std::ops::Range;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
@@ -52,7 +51,7 @@ impl Pattern {
     }
 
     /// Where it matches: all matches from left to right, none over another.
-    pub fn find_all(&self, bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    pub fn find_all(&self, bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.regex.find_iter(bytes).map(|found| found.range())
     }
 }
