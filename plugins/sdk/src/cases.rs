@@ -5,10 +5,11 @@
 //! so that neither can forget a key that the other knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 use serde::Deserialize;
 
-use crate::{Check, Length, OneOrMany, Phase, TestObservation, config, report, state};
+use crate::{Check, Length, OneOrMany, Phase, TestObservation, config, report, state, unix_seconds};
 
 /// A whole `cases.toml`.
 #[derive(Debug, Deserialize)]
@@ -29,6 +30,11 @@ struct Case {
     /// What was probed.
     #[serde(default)]
     target: Target,
+    /// When the attempt began, a date of RFC 3339. The epoch by default.
+    started_at: Option<String>,
+    /// What earlier attempts saw, in their order: the check remembers what it made of them.
+    #[serde(default)]
+    before: Vec<Response>,
     /// The error kind of a failed exchange.
     error: Option<String>,
     /// What was seen; none, or a part, where the exchange failed.
@@ -72,6 +78,8 @@ struct Expect {
     message: Option<String>,
     /// All metrics, by name.
     metrics: Option<BTreeMap<String, f64>>,
+    /// All annotations, by name.
+    annotations: Option<BTreeMap<String, String>>,
     /// The check could not judge, for this reason.
     error: Option<String>,
     /// The configuration is refused, for this reason.
@@ -97,37 +105,49 @@ pub fn run<Plugin: Check>(text: &str) -> Result<(), String> {
     if mismatches.is_empty() { Ok(()) } else { Err(mismatches.join("\n")) }
 }
 
-/// Configures the check, shows it the case's observation and compares.
+/// Configures the check, shows it the case's observations and compares what it says of the last one.
 fn run_case<Plugin: Check>(case: &Case) -> Result<(), String> {
-    let seen = observation(case)?;
+    let seen = observation(case, &case.response, case.error.as_deref())?;
     let json = serde_json::to_string(&case.config).map_err(|error| error.to_string())?;
     report::take();
     state::forget();
     let configured = config::parse(&json).and_then(Plugin::configure);
-    let Expect { status, message, metrics, error, config_error } = &case.expect;
+    if let Ok(check) = &configured {
+        for (index, response) in case.before.iter().enumerate() {
+            let earlier = observation(case, response, None)?;
+            check.run(&earlier).map_err(|error| format!("before[{index}]: could not judge: {error}"))?;
+        }
+        report::take();
+    }
+    compare_answer(&case.expect, configured, &seen)
+}
+
+/// Judges the last observation and holds the answer against what is expected.
+fn compare_answer<Plugin: Check>(
+    expect: &Expect,
+    configured: Result<Plugin, String>,
+    seen: &TestObservation,
+) -> Result<(), String> {
+    let Expect { status, message, metrics, annotations, error, config_error } = expect;
     match (status, error, config_error) {
         (None, None, Some(expected)) => match configured {
             Ok(_) => Err(format!("expected the configuration to be refused: {expected}")),
             Err(refusal) => compare("config_error", expected, &refusal),
         },
-        (None, Some(expected), None) => match configured?.run(&seen) {
+        (None, Some(expected), None) => match configured?.run(seen) {
             Ok(verdict) => Err(format!("expected the error {expected:?}, got {verdict:?}")),
             Err(error) => compare("error", expected, &error),
         },
         (Some(expected), None, None) => {
-            let verdict = configured?.run(&seen).map_err(|error| format!("could not judge: {error}"))?;
+            let verdict = configured?.run(seen).map_err(|error| format!("could not judge: {error}"))?;
             compare("status", expected, verdict.status.name())
                 .map_err(|mismatch| format!("{mismatch} ({})", verdict.message))?;
             if let Some(message) = message {
                 compare("message", message, &verdict.message)?;
             }
-            let reported: BTreeMap<String, f64> = report::take().metrics.into_iter().collect();
-            match metrics {
-                Some(metrics) if *metrics != reported => {
-                    Err(format!("expected the metrics {metrics:?}, got {reported:?}"))
-                }
-                _ => Ok(()),
-            }
+            let reported = report::take();
+            compare_all("metrics", metrics.as_ref(), reported.metrics)?;
+            compare_all("annotations", annotations.as_ref(), reported.annotations)
         }
         _ => Err("expect needs exactly one of status, error and config_error".to_owned()),
     }
@@ -137,16 +157,37 @@ fn compare(what: &str, expected: &str, got: &str) -> Result<(), String> {
     if expected == got { Ok(()) } else { Err(format!("expected the {what} {expected:?}, got {got:?}")) }
 }
 
-/// The observation that a case describes.
-fn observation(case: &Case) -> Result<TestObservation, String> {
-    let Case { name: _, config: _, target, error, response, expect: _ } = case;
+/// Compares all that was reported with what is expected, where anything is.
+fn compare_all<Value: PartialEq + Debug>(
+    what: &str,
+    expected: Option<&BTreeMap<String, Value>>,
+    reported: Vec<(String, Value)>,
+) -> Result<(), String> {
+    let reported: BTreeMap<String, Value> = reported.into_iter().collect();
+    match expected {
+        Some(expected) if *expected != reported => {
+            Err(format!("expected the {what} {expected:?}, got {reported:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The observation that a response of a case describes.
+fn observation(case: &Case, response: &Response, error: Option<&str>) -> Result<TestObservation, String> {
+    let Case { name: _, config: _, target, started_at, before: _, error: _, response: _, expect: _ } = case;
     let Target { name, url, method, labels } = target;
     let Response { status, headers, body, body_truncated, timing, facts } = response;
     let mut seen = TestObservation::new().body(body);
+    if let Some(date) = started_at {
+        let seconds = unix_seconds(date).and_then(|seconds| u64::try_from(seconds).ok());
+        let seconds =
+            seconds.ok_or_else(|| format!("started_at: {date:?} is no date of RFC 3339 since 1970"))?;
+        seen = seen.started_at_ns(seconds * 1_000_000_000);
+    }
     for (text, set) in [
-        (name, TestObservation::target as fn(TestObservation, &str) -> TestObservation),
-        (url, TestObservation::url),
-        (method, TestObservation::method),
+        (name.as_deref(), TestObservation::target as fn(TestObservation, &str) -> TestObservation),
+        (url.as_deref(), TestObservation::url),
+        (method.as_deref(), TestObservation::method),
         (error, TestObservation::error),
     ] {
         if let Some(text) = text {
@@ -203,7 +244,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::{Manifest, Observation, Verdict, metric};
+    use crate::{Manifest, Observation, Verdict, annotate, metric};
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -271,5 +312,58 @@ mod tests {
         assert!(error.contains("one: expected the status \"pass\", got \"fail\" (large)\ntwo: expected the config_error \"no\""), "{error}");
         assert!(run::<Small>("[[cases]]\nnam = 1").unwrap_err().contains("nam"));
         assert!(run::<Small>("cases = []").unwrap_err().contains("keys without a case: [\"max\"]"));
+    }
+
+    /// Remembers how many attempts it has seen.
+    struct Counting;
+
+    impl Check for Counting {
+        const MANIFEST: Manifest = Manifest {
+            config_schema: r#"{"$schema":"https://json-schema.org/draft/2020-12/schema",
+                "additionalProperties":false}"#,
+            ..Small::MANIFEST
+        };
+        type Config = BTreeMap<String, String>;
+
+        fn configure(_: Self::Config) -> Result<Self, String> {
+            Ok(Counting)
+        }
+
+        fn run(&self, seen: &dyn Observation) -> Result<Verdict, String> {
+            let mut bodies = state::get("bodies").unwrap_or_default();
+            bodies.extend(seen.body());
+            state::set("bodies", &bodies)?;
+            annotate("bodies", &String::from_utf8_lossy(&bodies));
+            Ok(Verdict::pass(format!("{} ns", seen.started_at_ns())))
+        }
+    }
+
+    #[test]
+    fn a_case_remembers_what_came_before_and_nothing_of_other_cases() {
+        let text = r#"
+            [[cases]]
+            name = "the third attempt"
+            started_at = "1970-01-01T00:00:02Z"
+            before = [{ body = "a" }, { body = "b" }]
+            response = { body = "c" }
+            expect = { status = "pass", message = "2000000000 ns", annotations = { bodies = "abc" } }
+            [[cases]]
+            name = "the first attempt"
+            response = { body = "d" }
+            expect = { status = "pass", message = "0 ns", annotations = { bodies = "d" } }
+        "#;
+        assert_eq!(run::<Counting>(text), Ok(()));
+        let other = text.replace("abc", "ab").replace("00:02Z", "02Z");
+        assert_eq!(
+            run::<Counting>(&other),
+            Err("the third attempt: started_at: \"1970-01-01T00:02Z\" is no date of RFC 3339 since 1970"
+                .into())
+        );
+        let other = text.replace("abc", "ab");
+        let error = run::<Counting>(&other).unwrap_err();
+        assert!(
+            error.contains(r#"expected the annotations {"bodies": "ab"}, got {"bodies": "abc"}"#),
+            "{error}"
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! check.
 
 mod config;
+mod date;
 mod excerpt;
 mod observation;
 #[cfg(feature = "regex")]
@@ -25,6 +26,7 @@ mod test_observation;
 pub mod cases;
 
 pub use config::{Length, OneOrMany, parse as parse_config};
+pub use date::unix_seconds;
 pub use excerpt::excerpt;
 pub use observation::{Observation, Phase};
 #[cfg(feature = "regex")]

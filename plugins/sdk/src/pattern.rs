@@ -49,6 +49,11 @@ impl Pattern {
     pub fn find<'bytes>(&self, bytes: &'bytes [u8]) -> Option<(usize, &'bytes [u8])> {
         self.regex.find(bytes).map(|found| (found.start(), &bytes[found.range()]))
     }
+
+    /// Where it matches: all matches from left to right, none over another.
+    pub fn find_all(&self, bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.regex.find_iter(bytes).map(|found| found.range())
+    }
 }
 
 impl Display for Pattern {
@@ -89,6 +94,8 @@ mod tests {
         assert!(Pattern::parse("caf(é|e)\\s\\d+").unwrap().is_match("café 12".as_bytes()));
         assert!(Pattern::parse("(?u:[äöü])").unwrap().is_match("für".as_bytes()));
         assert!(Pattern::parse("(?i)sold out").unwrap().is_match(b"SOLD OUT"));
+        let all: Vec<_> = Pattern::parse("(?m)^a+").unwrap().find_all(b"aa\nba\na").collect();
+        assert_eq!(all, [0..2, 6..7]);
     }
 
     #[test]
