@@ -16,7 +16,7 @@ macro_rules! bundled_checks {
     };
 }
 
-bundled_checks!("status", "latency", "header", "body");
+bundled_checks!("status", "latency", "header", "body", "json", "cel", "certificate", "changed", "html");
 
 #[cfg(test)]
 mod tests {
