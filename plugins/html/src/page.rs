@@ -112,6 +112,7 @@ pub(crate) struct Page<'check> {
     compared_bytes: usize,
     tag: Vec<u8>,
     attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    attribute_count: usize,
     is_in_tag: bool,
     takes_value: bool,
 }
@@ -135,6 +136,7 @@ impl<'check> Page<'check> {
             compared_bytes: 0,
             tag: Vec::new(),
             attributes: Vec::new(),
+            attribute_count: 0,
             is_in_tag: false,
             takes_value: false,
         };
@@ -153,18 +155,26 @@ impl<'check> Page<'check> {
         match event {
             CallbackEvent::OpenStartTag { name } => {
                 self.tag = name.to_vec();
-                self.attributes.clear();
+                self.attribute_count = 0;
                 self.is_in_tag = true;
             }
             CallbackEvent::AttributeName { name } => {
-                self.takes_value = self.is_in_tag && self.attributes.len() < MAX_ATTRIBUTES;
+                self.takes_value = self.is_in_tag && self.attribute_count < MAX_ATTRIBUTES;
                 if self.takes_value {
-                    self.attributes.push((name.to_vec(), Vec::new()));
+                    // What was allocated for the tags before serves again.
+                    if self.attributes.len() == self.attribute_count {
+                        self.attributes.push(Default::default());
+                    }
+                    let (key, value) = &mut self.attributes[self.attribute_count];
+                    key.clear();
+                    key.extend_from_slice(name);
+                    value.clear();
+                    self.attribute_count += 1;
                 }
             }
             CallbackEvent::AttributeValue { value } => {
-                if let Some((_, last)) = self.attributes.last_mut().filter(|_| self.takes_value) {
-                    *last = value.to_vec();
+                if self.takes_value {
+                    self.attributes[self.attribute_count - 1].1.extend_from_slice(value);
                 }
             }
             CallbackEvent::CloseStartTag { self_closing } => {
@@ -183,13 +193,14 @@ impl<'check> Page<'check> {
 
     /// A start tag has been read. What is in some elements is not HTML: the state to read it in.
     fn start(&mut self, self_closing: bool) -> Option<State> {
-        let (name, attributes) = (std::mem::take(&mut self.tag), std::mem::take(&mut self.attributes));
+        let name = std::mem::take(&mut self.tag);
         let is_root = matches!(name.as_slice(), b"html" | b"head" | b"body");
         if is_root && self.open.iter().any(|open| open.name == name) {
             return None;
         }
         self.end_implied(&name);
-        let element = Element { name: &name, attributes: &attributes };
+        let attributes = std::mem::take(&mut self.attributes);
+        let element = Element { name: &name, attributes: &attributes[..self.attribute_count] };
         let around = self.open.last().is_some_and(|open| open.is_foreign);
         let is_foreign = (around && name != b"foreignobject") || matches!(name.as_slice(), b"svg" | b"math");
         let is_void = if is_foreign { self_closing } else { VOID.contains(&name.as_slice()) };
