@@ -32,6 +32,21 @@ const BUNDLED: &[Case] = &[
     ("body", r#"{ not_contains = "nonce" }"#, "/ok", "fail", "nonce"),
     ("body", r#"{ matches = "^nonce [0-9]+ of /" }"#, "/ok", "pass", ""),
     ("body", r#"{ not_matches = "(?i)NONCE" }"#, "/ok", "fail", ""),
+    ("json", r#"{ assert = [{ path = "/status", equals = "ok" }] }"#, "/json", "pass", ""),
+    // H66: numbers are compared as they are, not cut to integers.
+    ("json", r#"{ assert = [{ path = "/price", greater = 0.4, less = 0.6 }] }"#, "/json", "pass", ""),
+    ("json", r#"{ assert = [{ path = "/items/1", at_least = 3 }] }"#, "/json", "fail", "2"),
+    // H64: what is missing fails.
+    ("json", r#"{ assert = [{ path = "/nothing", not_equals = 1 }] }"#, "/json", "fail", "/nothing"),
+    ("json", r#"{ assert = [{ path = "/status" }] }"#, "/ok", "fail", "JSON"),
+    ("cel", r#"{ conditions = ["status == 200 && json.items.size() == 2"] }"#, "/json", "pass", ""),
+    ("cel", r#"{ conditions = ["timing.total < duration('100ms')"] }"#, "/slow/300ms", "fail", "timing"),
+    // H71: an http target has no certificate, and that is not "0 days".
+    ("certificate", "{}", "/ok", "fail", "http"),
+    ("certificate", "{ allow_plain_http = true }", "/ok", "pass", ""),
+    ("html", r#"{ title = { contains = "Basket" }, present = ["ul > li"] }"#, "/page", "pass", ""),
+    ("html", r#"{ count = [{ select = "li", min = 3 }] }"#, "/page", "fail", "2"),
+    ("changed", "{}", "/ok", "pass", "first seen"),
 ];
 
 #[test]
@@ -232,4 +247,29 @@ fn a_check_that_cannot_be_configured_is_refused_at_the_start() {
         assert!(finished.stderr.contains("shop.toml:4"), "with its place: {}", finished.stderr);
         assert_eq!(server.count(), 0);
     }
+}
+
+#[test]
+fn a_check_remembers_from_probe_to_probe() {
+    let server = Server::start();
+    // Every answer has another nonce, and so does every pipeline's own target.
+    let text = format!(
+        "[schedule]\nevery = \"300ms\"\n[[sources]]\ntargets = [\"{}\"]\n[[checks]]\nplugin = \"changed\"\n",
+        server.url("/ok")
+    );
+    let project = Project::with_pipeline(&text);
+    let mut running = project.start(&["run"]);
+    running.until(LONG, "three requests", || server.reached(3));
+    running.signal(SIGTERM);
+    running.wait(Duration::from_secs(20)).expect_code(0);
+    let rows = project.rows();
+    let mut told: Vec<_> = rows
+        .probes
+        .iter()
+        .map(|row| (row["seq"].as_i64().unwrap(), rows.verdict(row, "changed")["status"].clone()))
+        .collect();
+    told.sort_by_key(|(seq, _)| *seq);
+    assert!(told.len() >= 3, "{told:?}");
+    assert_eq!(told[0].1, "pass", "the first one is the baseline: {told:?}");
+    assert!(told[1..].iter().all(|(_, status)| *status == "warn"), "each answer is another: {told:?}");
 }

@@ -165,6 +165,13 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
             let missing = argument.parse::<usize>().unwrap_or(0).saturating_sub(body.len());
             body.push_str(&"x".repeat(missing));
         }
+        "json" => {
+            body = format!("{{\"status\": \"ok\", \"nonce\": {nonce}, \"price\": 0.5, \"items\": [1, 2]}}")
+        }
+        "page" => {
+            body =
+                format!("<!doctype html><title>Basket {nonce}</title><h1>Your basket<ul><li>one<li>two</ul>");
+        }
         "redirect" => {
             status = 302;
             extra = format!("location: {}\r\n", path.trim_start_matches("/redirect"));
