@@ -166,7 +166,7 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
             body.push_str(&"x".repeat(missing));
         }
         "json" => {
-            body = format!("{{\"status\": \"ok\", \"nonce\": {nonce}, \"price\": 0.5, \"items\": [1, 2]}}")
+            body = format!("{{\"status\": \"ok\", \"nonce\": {nonce}, \"price\": 0.5, \"items\": [1, 2]}}");
         }
         "page" => {
             body =
