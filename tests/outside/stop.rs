@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{LONG, Project, Row, Running, SIGINT, SIGTERM, Server, parquet_files};
 
-/// The grace of design.md section 5, with room for a loaded machine.
+/// The grace (`cli::run::GRACE`), with room for a loaded machine.
 const GRACE: Duration = Duration::from_secs(10);
 const ROOM: Duration = Duration::from_secs(10);
 
