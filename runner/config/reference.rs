@@ -95,7 +95,7 @@ pub fn json_schema(title: &str, root: &TableDoc) -> String {
 pub fn markdown(introduction: &str, tables: &[TableDoc]) -> String {
     let mut out = introduction.to_owned();
     for table in tables {
-        let _ = write!(out, "\n## `{}`\n\n{}\n\n", table.title, paragraphs(table.doc));
+        let _ = write!(out, "\n## {}\n\n{}\n\n", heading(table.title), paragraphs(table.doc));
         out.push_str("| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
         for field in &table.fields {
             let default = match field.default {
@@ -109,6 +109,15 @@ pub fn markdown(introduction: &str, tables: &[TableDoc]) -> String {
         }
     }
     out
+}
+
+/// TOML as code, words as a title.
+fn heading(title: &str) -> String {
+    let mut letters = title.chars();
+    match letters.next() {
+        Some(first) if first.is_alphabetic() => first.to_uppercase().chain(letters).collect(),
+        _ => format!("`{title}`"),
+    }
 }
 
 fn default_json(text: &str) -> Option<Value> {
