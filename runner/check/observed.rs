@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use encoding_rs::{Encoding, UTF_8};
-use twox_hash::XxHash3_64;
 
 use crate::clock::UnixNanos;
 use crate::model::{Exchange, Target, TlsFacts};
@@ -25,7 +24,7 @@ type Fact = (&'static str, fn(&Observed) -> Option<String>);
 
 /// Every fact, sorted by name. wit/README.md documents them.
 const FACTS: [Fact; 17] = [
-    ("body.xxh3", |seen| seen.exchange.head.as_ref().map(|_| format!("{:016x}", body_xxh3(seen)))),
+    ("body.xxh3", |seen| seen.exchange.body_xxh3().map(|hash| format!("{hash:016x}"))),
     ("cert.chain-not-after", |seen| seen.tls().and_then(|tls| date(tls.cert_chain_not_after))),
     ("cert.issuer", |seen| seen.tls().and_then(|tls| tls.cert_issuer.clone())),
     ("cert.names", |seen| seen.tls().and_then(|tls| tls.cert_names.clone())),
@@ -138,10 +137,6 @@ impl Observed {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn body_xxh3(seen: &Observed) -> u64 {
-    XxHash3_64::oneshot(&seen.exchange.body)
 }
 
 /// Seconds since the Unix epoch as RFC 3339; none beyond the year 9999.

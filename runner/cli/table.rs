@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::Array as _;
 
 use crate::model::harmless;
+use crate::sink::columns::{int, long, text, verdicts};
+use crate::sink::stdout::colour_of;
 use crate::sink::{Follower, ResultBatch};
 
 /// Past so many targets, those that are up are only counted.
@@ -38,8 +40,7 @@ struct Row {
 impl Follower for Table {
     fn deliver(&mut self, batch: &ResultBatch) -> io::Result<()> {
         let mut gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for at in 0..batch.probes.num_rows() {
-            let row = row(batch, at);
+        for row in rows(batch)? {
             if row.outcome == "up" && gathered.rows.len() >= WHOLE_UP_TO {
                 gathered.up_unshown += 1;
             } else {
@@ -91,14 +92,11 @@ fn lay_out(rows: &[Row], colour: bool, out: &mut String) {
         "outcome", "pipeline", "target", "ms"
     );
     for row in rows {
-        let paint = match row.outcome.as_str() {
-            "up" => "32",
-            "degraded" => "33",
-            "down" => "31",
-            _ => "35",
-        };
         let outcome = format!("{:8}", row.outcome);
-        let outcome = if colour { format!("\u{1b}[{paint}m{outcome}\u{1b}[0m") } else { outcome };
+        let outcome = match colour.then(|| colour_of(&row.outcome)) {
+            Some(code) => format!("\u{1b}[{code}m{outcome}\u{1b}[0m"),
+            None => outcome,
+        };
         let line = format!(
             "{outcome}  {:pipeline$}  {:target$}  {:6}  {:>millis$}  {}",
             row.pipeline, row.target, row.status, row.millis, row.reason
@@ -107,56 +105,45 @@ fn lay_out(rows: &[Row], colour: bool, out: &mut String) {
     }
 }
 
-fn row(batch: &ResultBatch, at: usize) -> Row {
+fn rows(batch: &ResultBatch) -> io::Result<Vec<Row>> {
     let probes = &batch.probes;
-    let text = |column| text(probes, column, at).unwrap_or_default();
-    let status = number32(probes, "http_status", at).map(|status| status.to_string()).unwrap_or_default();
-    let millis = number64(probes, "total_us", at).map(|us| format!("{:.1}", us as f64 / 1_000.0));
-    let reason = match self::text(probes, "error_kind", at) {
-        Some(kind) => format!("{kind}: {}", text("error_message")),
-        None => verdicts(batch, number64(probes, "seq", at)),
-    };
-    let mut target = text("target");
-    if target.chars().count() > NAME_WIDTH {
-        target = target.chars().take(NAME_WIDTH - 1).chain(['…']).collect();
+    let (outcome, pipeline, target) =
+        (text(probes, "outcome")?, text(probes, "pipeline")?, text(probes, "target")?);
+    let (status, total) = (int(probes, "http_status")?, long(probes, "total_us")?);
+    let (kind, message) = (text(probes, "error_kind")?, text(probes, "error_message")?);
+    let mut rows = Vec::with_capacity(probes.num_rows());
+    for (at, verdicts) in verdicts(batch)?.into_iter().enumerate() {
+        let reason = if kind.is_valid(at) {
+            format!("{}: {}", kind.value(at), message.value(at))
+        } else {
+            reason(batch, verdicts)?
+        };
+        let status = status.is_valid(at).then(|| status.value(at).to_string());
+        let millis = total.is_valid(at).then(|| format!("{:.1}", total.value(at) as f64 / 1_000.0));
+        rows.push(Row {
+            outcome: outcome.value(at).to_owned(),
+            pipeline: pipeline.value(at).to_owned(),
+            target: harmless(&shortened(target.value(at))),
+            status: status.unwrap_or_default(),
+            millis: millis.unwrap_or_default(),
+            reason: harmless(&reason),
+        });
     }
-    Row {
-        outcome: text("outcome"),
-        pipeline: text("pipeline"),
-        target: harmless(&target),
-        status,
-        millis: millis.unwrap_or_default(),
-        reason: harmless(&reason),
-    }
+    Ok(rows)
 }
 
 /// What the checks that did not pass said of a row.
-fn verdicts(batch: &ResultBatch, seq: Option<i64>) -> String {
+fn reason(batch: &ResultBatch, verdicts: Range<usize>) -> io::Result<String> {
     let checks = &batch.checks;
-    let mut told: Vec<String> = Vec::new();
-    for at in 0..checks.num_rows() {
-        if number64(checks, "seq", at) != seq {
-            continue;
-        }
-        let text = |column| text(checks, column, at).unwrap_or_default();
-        if text("status") != "pass" {
-            told.push(format!("{}: {}", text("check_name"), text("message")));
-        }
+    let (name, status, message) =
+        (text(checks, "check_name")?, text(checks, "status")?, text(checks, "message")?);
+    let told = verdicts.filter(|at| status.value(*at) != "pass");
+    Ok(told.map(|at| format!("{}: {}", name.value(at), message.value(at))).collect::<Vec<_>>().join("; "))
+}
+
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= NAME_WIDTH {
+        return name.to_owned();
     }
-    told.join("; ")
-}
-
-fn text(batch: &RecordBatch, column: &str, at: usize) -> Option<String> {
-    let column = batch.column_by_name(column)?.as_string_opt::<i32>()?;
-    column.is_valid(at).then(|| column.value(at).to_owned())
-}
-
-fn number32(batch: &RecordBatch, column: &str, at: usize) -> Option<i32> {
-    let column = batch.column_by_name(column)?.as_primitive_opt::<Int32Type>()?;
-    column.is_valid(at).then(|| column.value(at))
-}
-
-fn number64(batch: &RecordBatch, column: &str, at: usize) -> Option<i64> {
-    let column = batch.column_by_name(column)?.as_primitive_opt::<Int64Type>()?;
-    column.is_valid(at).then(|| column.value(at))
+    name.chars().take(NAME_WIDTH - 1).chain(['…']).collect()
 }

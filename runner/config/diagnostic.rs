@@ -86,15 +86,17 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place.
     pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self::new(Level::Error, code, place, message.into())
+        Self::new(Level::Error, code, place, message)
     }
 
     /// A warning at a place.
     pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self::new(Level::Warning, code, place, message.into())
+        Self::new(Level::Warning, code, place, message)
     }
 
-    fn new(level: Level, code: Code, place: Place, message: String) -> Self {
+    /// A problem of a level at a place.
+    pub fn new(level: Level, code: Code, place: Place, message: impl Into<String>) -> Self {
+        let message = message.into();
         Self { level, code, place, message, others: Vec::new(), hint: None }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use hyper::body::Bytes;
+use twox_hash::XxHash3_64;
 
 use super::Failure;
 
@@ -44,6 +45,13 @@ pub struct Exchange {
     pub connection_reused: Option<bool>,
     /// What the last TLS handshake showed, also when it failed.
     pub tls: Option<TlsFacts>,
+}
+
+impl Exchange {
+    /// XXH3-64 of the body that was kept; none without a response.
+    pub fn body_xxh3(&self) -> Option<u64> {
+        self.head.as_ref().map(|_| XxHash3_64::oneshot(&self.body))
+    }
 }
 
 /// The head of a response.

@@ -21,7 +21,7 @@ pub use sinks::{ParquetPlan, SinkPlan};
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
 use crate::check::CheckSet;
-use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
+use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
 use crate::fetch::Request;
 use crate::model::Target;
 use crate::source::{EVERY_MAX, EVERY_MIN};
@@ -187,12 +187,4 @@ fn place_in(site: Site<'_>, file: &Arc<Path>, line: usize, column: usize) -> Pla
         return site.document.url_place(site.document.span_at(line, column));
     }
     Place::line_of(Arc::clone(file), line, column)
-}
-
-/// A problem that stands in a source's file.
-fn source_problem(level: Level, code: Code, place: Place, message: String) -> Diagnostic {
-    match level {
-        Level::Error => Diagnostic::error(code, place, message),
-        Level::Warning => Diagnostic::warning(code, place, message),
-    }
 }

@@ -1,6 +1,6 @@
 //! What a run came to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::stages::Stages;
@@ -71,10 +71,5 @@ impl RunSummary {
     /// Whether the runner did not do its own part.
     pub fn has_failed(&self) -> bool {
         self.lost + self.unshown + self.faults > 0
-    }
-
-    /// The folder of the first Parquet sink, if any.
-    pub fn folder(&self) -> Option<&Path> {
-        self.folders.first().map(PathBuf::as_path)
     }
 }

@@ -9,7 +9,6 @@ use arrow::array::builder::{Int64Builder, MapBuilder, StringBuilder};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
-use twox_hash::XxHash3_64;
 
 use super::parquet::schema::{CheckColumns, ProbeColumns, Table};
 use crate::model::{CheckStatus, Exchange, Hop, Outcome, Phases, ProbeResult, TlsFacts, Verdict};
@@ -51,7 +50,7 @@ impl BatchBuilder {
     /// Adds one result; hashes its body. Fails only if the columns do not fit their schema, which is a
     /// fault of this program.
     pub fn push(&mut self, result: &ProbeResult) -> Result<(), ArrowError> {
-        self.push_hashed(result, body_hash(&result.exchange))
+        self.push_hashed(result, result.exchange.body_xxh3())
     }
 
     /// Adds one result whose body was hashed before.
@@ -206,11 +205,6 @@ impl BatchBuilder {
             last_of_each_name(&verdict.annotations).map(|(key, value)| (key.as_str(), value.as_str())),
         )
     }
-}
-
-/// XXH3-64 of the body that was kept; none without a response.
-pub(crate) fn body_hash(exchange: &Exchange) -> Option<u64> {
-    exchange.head.as_ref().map(|_| XxHash3_64::oneshot(&exchange.body))
 }
 
 /// The first verdict that decided an outcome of down or unknown.

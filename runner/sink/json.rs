@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::batch::ResultBatch;
+use super::columns::verdicts;
 use crate::model::steers_a_terminal;
 
 /// Columns of `checks` that its probe's row has already.
@@ -26,19 +27,14 @@ const SHARED: [&str; 6] = ["started_at", "pipeline", "target", "runner", "run_id
 pub(crate) fn write_lines(batch: &ResultBatch, out: &mut Vec<u8>) -> io::Result<()> {
     let probes = columns(&batch.probes, &[])?;
     let checks = columns(&batch.checks, &SHARED)?;
-    let seqs = long_column(&batch.probes, "seq")?;
-    let check_seqs = long_column(&batch.checks, "seq")?;
-    let mut check = 0;
-    for row in 0..batch.probes.num_rows() {
+    for (row, verdicts) in verdicts(batch)?.into_iter().enumerate() {
         out.push(b'{');
         write_row(&probes, row, out)?;
         out.extend_from_slice(if out.ends_with(b"{") { b"\"checks\":[" } else { b",\"checks\":[" });
-        let first = check;
-        while check < check_seqs.len() && check_seqs.value(check) == seqs.value(row) {
-            out.extend_from_slice(if check == first { b"{" } else { b",{" });
+        for check in verdicts.clone() {
+            out.extend_from_slice(if check == verdicts.start { b"{" } else { b",{" });
             write_row(&checks, check, out)?;
             out.push(b'}');
-            check += 1;
         }
         out.extend_from_slice(b"]}\n");
     }
@@ -88,11 +84,6 @@ fn values(array: &ArrayRef) -> Option<Values<'_>> {
         DataType::Map(..) => array.as_map_opt().map(Values::Map),
         _ => None,
     }
-}
-
-fn long_column<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a Int64Array> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    column.ok_or_else(|| io::Error::other(format!("no column \"{name}\"")))
 }
 
 /// The values of a row that are not null, separated by commas.

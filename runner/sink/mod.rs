@@ -6,6 +6,7 @@
 
 mod config;
 pub mod batch;
+pub(crate) mod columns;
 pub mod counters;
 pub mod follow;
 pub mod parquet;

@@ -9,10 +9,10 @@ use std::io::{self, Write};
 use arrow::array::{
     Array, AsArray, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::TimestampMicrosecondType;
 
 use super::batch::ResultBatch;
+use super::columns::{column, int, long, text, verdicts};
 use super::follow::Follower;
 use super::json;
 use crate::model::steers_a_terminal;
@@ -70,12 +70,10 @@ struct Lines<'a> {
     target: &'a StringArray,
     attempt: &'a Int32Array,
     is_final: &'a BooleanArray,
-    seq: &'a Int64Array,
 }
 
 /// The columns of the verdicts that they need.
 struct Reasons<'a> {
-    seq: &'a Int64Array,
     check_name: &'a StringArray,
     status: &'a StringArray,
     message: &'a StringArray,
@@ -87,33 +85,26 @@ fn write_lines(batch: &ResultBatch, colour: bool, out: &mut Vec<u8>) -> io::Resu
             column.as_primitive_opt::<TimestampMicrosecondType>()
         })?,
         outcome: text(&batch.probes, "outcome")?,
-        http_status: column(&batch.probes, "http_status", |column| column.as_primitive_opt::<Int32Type>())?,
+        http_status: int(&batch.probes, "http_status")?,
         error_kind: text(&batch.probes, "error_kind")?,
         error_message: text(&batch.probes, "error_message")?,
         failed_check: text(&batch.probes, "failed_check")?,
         total_us: long(&batch.probes, "total_us")?,
         pipeline: text(&batch.probes, "pipeline")?,
         target: text(&batch.probes, "target")?,
-        attempt: column(&batch.probes, "attempt", |column| column.as_primitive_opt::<Int32Type>())?,
+        attempt: int(&batch.probes, "attempt")?,
         is_final: column(&batch.probes, "is_final", |column| column.as_boolean_opt())?,
-        seq: long(&batch.probes, "seq")?,
     };
     let reasons = Reasons {
-        seq: long(&batch.checks, "seq")?,
         check_name: text(&batch.checks, "check_name")?,
         status: text(&batch.checks, "status")?,
         message: text(&batch.checks, "message")?,
     };
-    let mut check = 0;
     let mut line = String::new();
-    for row in 0..batch.probes.num_rows() {
-        let first = check;
-        while check < reasons.seq.len() && reasons.seq.value(check) == lines.seq.value(row) {
-            check += 1;
-        }
+    for (row, verdicts) in verdicts(batch)?.into_iter().enumerate() {
         line.clear();
         // Writing into a string cannot fail.
-        let _ = lines.write(row, &reasons, first..check, colour, &mut line);
+        let _ = lines.write(row, &reasons, verdicts, colour, &mut line);
         out.extend_from_slice(line.trim_end().as_bytes());
         out.push(b'\n');
     }
@@ -186,7 +177,7 @@ impl Lines<'_> {
 }
 
 /// Green, yellow, magenta, red; grey for what did not happen.
-fn colour_of(outcome: &str) -> u8 {
+pub(crate) fn colour_of(outcome: &str) -> u8 {
     match outcome {
         "up" => 32,
         "degraded" => 33,
@@ -205,23 +196,6 @@ fn write_plain(text: &str, line: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn column<'a, T>(
-    batch: &'a RecordBatch,
-    name: &str,
-    typed: impl FnOnce(&'a dyn Array) -> Option<&'a T>,
-) -> io::Result<&'a T> {
-    let found = batch.column_by_name(name).and_then(|column| typed(column.as_ref()));
-    found.ok_or_else(|| io::Error::other(format!("no column \"{name}\"")))
-}
-
-fn text<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a StringArray> {
-    column(batch, name, |column| column.as_string_opt::<i32>())
-}
-
-fn long<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a Int64Array> {
-    column(batch, name, |column| column.as_primitive_opt::<Int64Type>())
 }
 
 #[cfg(test)]

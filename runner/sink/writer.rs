@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::SinkError;
-use super::batch::{BatchBuilder, ResultBatch, body_hash};
+use super::batch::{BatchBuilder, ResultBatch};
 use super::counters::{WriterCounters, add, read};
 use super::follow::{FollowerSpec, Followers};
 use super::parquet::ParquetSpec;
@@ -150,7 +150,7 @@ impl ResultSender {
 impl Queued {
     /// Hashes the body here, on the many threads that send, rather than on the one that writes.
     fn of(mut result: ProbeResult) -> Self {
-        let body_hash = body_hash(&result.exchange);
+        let body_hash = result.exchange.body_xxh3();
         if !result.exchange.body.is_empty() {
             if let Some(exchange) = Arc::get_mut(&mut result.exchange) {
                 exchange.body = Bytes::new();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Site, place_in, source_problem};
+use super::{Site, place_in};
 use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
 use crate::model::Target;
 use crate::pipeline::config::PipelineText;
@@ -104,7 +104,7 @@ fn tell(level: Level, problems: Problems, site: Site<'_>, diagnostics: &mut Diag
     if let (1.., Some(last)) = (beyond, last) {
         let place = Place::line_of(last.file, 0, 0);
         let message = format!("{beyond} more problems like these");
-        diagnostics.add(source_problem(level, Code::BadTarget, place, message));
+        diagnostics.add(Diagnostic::new(level, Code::BadTarget, place, message));
     }
 }
 
@@ -116,7 +116,7 @@ fn diagnostic(level: Level, problem: SourceProblem, site: Site<'_>) -> Diagnosti
         did_you_mean(&unknown.word, unknown.known.iter().copied())
             .map(|near| format!("did you mean \"{near}\"?"))
     });
-    let made = source_problem(level, code, place, problem.what);
+    let made = Diagnostic::new(level, code, place, problem.what);
     match near.or(problem.hint) {
         Some(hint) => made.hint(hint),
         None => made,

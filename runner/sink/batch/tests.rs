@@ -3,6 +3,8 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
+use twox_hash::XxHash3_64;
+
 use super::*;
 use crate::model::{ErrorKind, Failure, Severity};
 use crate::sink::samples::{self, MORNING};

@@ -358,7 +358,7 @@ fn bodies_do_not_wait_in_the_queue() {
     for result in [samples::full(1), shared] {
         let queued = Queued::of(result);
         assert!(queued.result.exchange.body.is_empty());
-        assert_eq!(queued.body_hash, body_hash(&other_owner));
+        assert_eq!(queued.body_hash, other_owner.body_xxh3());
     }
     assert!(!other_owner.body.is_empty());
 }
