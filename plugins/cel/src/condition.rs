@@ -11,8 +11,9 @@ use cel_rust::{Context, Env, ExecutionError, Program, Value, extensions};
 use probity_check::{JsonSchema, Length, Pattern, Phase, excerpt, schemars};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::value::shown;
-use super::variables::{NAMES, Variables};
+use super::needs::Needs;
+use super::value::{Item, shown};
+use super::variables::{NAMES, Remarks, Variables};
 
 /// The most characters of a condition, and the most of a reason, in a message.
 const SHOWN_CHARS: usize = 160;
@@ -86,8 +87,8 @@ impl Condition {
 
     /// Tries it with a sample: types that never fit are told before the first response.
     fn refuse_wrong_types(&self) -> Result<(), String> {
-        let sample = Variables::sample();
-        match self.program.execute(&context(&sample, &Arc::new(self.patterns.clone()))) {
+        let language = language(self.patterns.clone());
+        match self.program.execute(&context(&language, Variables::sample().values)) {
             Ok(Value::Bool(_)) => Ok(()),
             Ok(other) => Err(format!("it is of type {}, neither true nor false", kind(&other))),
             Err(_) if self.names("json") => Ok(()),
@@ -110,8 +111,15 @@ impl Condition {
         })
     }
 
-    /// Evaluates it in the context of these variables.
-    pub(crate) fn judge(&self, context: &Context, variables: &Variables) -> Judgement {
+    /// Adds what it uses.
+    pub(crate) fn add_needs(&self, needs: &mut Needs) {
+        for (_, path) in &self.named {
+            needs.add(path);
+        }
+    }
+
+    /// Evaluates it in the context of the variables.
+    pub(crate) fn judge(&self, context: &Context, remarks: &Remarks) -> Judgement {
         match self.program.execute(context) {
             Ok(Value::Bool(true)) => Judgement::True,
             Ok(Value::Bool(false)) => {
@@ -123,7 +131,7 @@ impl Condition {
                     // Writing to a string cannot fail.
                     let _ = write!(told, "{joint} {path} is {value}");
                 }
-                if variables.body_cut && (self.names("body") || self.names("json")) {
+                if remarks.body_cut && (self.names("body") || self.names("json")) {
                     told.push_str(", body was cut by body_limit");
                 }
                 Judgement::False(told)
@@ -137,8 +145,8 @@ impl Condition {
     }
 
     /// Why it could not be judged.
-    pub(crate) fn unjudged(&self, error: &ExecutionError, variables: &Variables) -> String {
-        let reason = match (error, &variables.no_json) {
+    pub(crate) fn unjudged(&self, error: &ExecutionError, remarks: &Remarks) -> String {
+        let reason = match (error, &remarks.no_json) {
             (ExecutionError::UndeclaredReference(name), Some(why)) if name.as_str() == "json" => why.clone(),
             _ => reason(error),
         };
@@ -150,13 +158,9 @@ impl Condition {
     }
 }
 
-/// What conditions are evaluated in: the language, the functions of this check, and variables.
-pub(crate) fn context(variables: &Variables, patterns: &Arc<Patterns>) -> Context<'static, 'static> {
+/// The language with the functions of this check: what every evaluation has in common.
+pub(crate) fn language(patterns: Patterns) -> Context<'static, 'static> {
     let mut context = Context::with_env(Arc::clone(&LANGUAGE));
-    for (name, value) in &variables.values {
-        context.add_variable_from_value(*name, value.clone());
-    }
-    let patterns = Arc::clone(patterns);
     let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
         let found = match patterns.get(pattern.as_str()) {
             Some(compiled) => compiled.is_match(text.as_bytes()),
@@ -172,6 +176,18 @@ pub(crate) fn context(variables: &Variables, patterns: &Arc<Patterns>) -> Contex
         Ok(Length(length)) => Ok(length.as_secs_f64()),
         Err(why) => Err(ExecutionError::function_error("duration", why)),
     });
+    context
+}
+
+/// What conditions are evaluated in: the language and the variables of one response.
+pub(crate) fn context<'a>(
+    language: &'a Context<'a, 'a>,
+    variables: Vec<(&'static str, Item<'a>)>,
+) -> Context<'a, 'a> {
+    let mut context = language.new_inner_scope();
+    for (name, value) in variables {
+        context.add_variable_as_val(name, value);
+    }
     context
 }
 
@@ -308,10 +324,7 @@ impl<'a> Reading<'a> {
         match name {
             "duration" => Length::parse(text.inner()).map(|_| ()),
             "matches" => {
-                let pattern = Pattern::parse(text.inner())?;
-                // One search builds what an expression builds lazily.
-                pattern.find(b"\n");
-                self.patterns.insert(text.inner().to_owned(), pattern);
+                self.patterns.insert(text.inner().to_owned(), Pattern::parse(text.inner())?);
                 Ok(())
             }
             _ => Ok(()),

@@ -4,16 +4,18 @@
 //! cannot be evaluated (a key that is not there) could not be judged, and is never false by silence.
 
 mod condition;
+mod needs;
 mod value;
 mod variables;
 
-use std::sync::Arc;
+use std::fmt;
 
-use cel_rust::ExecutionError;
+use cel_rust::{Context, ExecutionError};
 use probity_check::{Check, Findings, JsonSchema, Manifest, Observation, OneOrMany, Verdict, schemars};
 use serde::Deserialize;
 
-use condition::{Condition, Judgement, Patterns, context};
+use condition::{Condition, Judgement, Patterns, context, language};
+use needs::Needs;
 use variables::Variables;
 
 /// Conditions in CEL, the Common Expression Language, all of which must be true.
@@ -28,11 +30,23 @@ struct Config {
 }
 
 /// The check, configured.
-#[derive(Debug)]
 struct Cel {
     conditions: Vec<Condition>,
-    /// The regular expressions of all conditions.
-    patterns: Arc<Patterns>,
+    /// What they use of a response.
+    needs: Needs,
+    /// With the regular expressions of all conditions.
+    language: Context<'static, 'static>,
+}
+
+impl fmt::Debug for Cel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cel { conditions, needs, language: _ } = self;
+        formatter
+            .debug_struct("Cel")
+            .field("conditions", conditions)
+            .field("needs", needs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Check for Cel {
@@ -50,26 +64,29 @@ impl Check for Cel {
             return Err("nothing to judge: set \"conditions\" to a list like [\"status == 200\"]".to_owned());
         }
         let mut patterns = Patterns::new();
+        let mut needs = Needs::default();
         for condition in &conditions {
             patterns.extend(condition.patterns.clone());
+            condition.add_needs(&mut needs);
         }
-        Ok(Cel { conditions, patterns: Arc::new(patterns) })
+        Ok(Cel { conditions, needs, language: language(patterns) })
     }
 
     fn run(&self, seen: &dyn Observation) -> Result<Verdict, String> {
-        let named = |name: &str| self.conditions.iter().any(|condition| condition.names(name));
-        let variables = Variables::observed(seen, &named);
-        let context = context(&variables, &self.patterns);
+        let needs_text = ["body", "json"].into_iter().any(|name| self.needs.of(name).is_some());
+        let body = if needs_text && seen.status().is_some() { seen.body_text() } else { String::new() };
+        let Variables { values, remarks } = Variables::observed(seen, &self.needs, &body);
+        let context = context(&self.language, values);
         let mut findings = Findings::new();
         let mut unjudged = Vec::new();
         for condition in &self.conditions {
-            match condition.judge(&context, &variables) {
+            match condition.judge(&context, &remarks) {
                 Judgement::True => {}
                 Judgement::False(told) => findings.fail(told),
-                Judgement::Error(error) => match (&error, &variables.no_response) {
+                Judgement::Error(error) => match (&error, &remarks.no_response) {
                     // Without a response there is nothing that could hold.
                     (ExecutionError::UndeclaredReference(_), Some(told)) => findings.fail(told.clone()),
-                    _ => unjudged.push(condition.unjudged(&error, &variables)),
+                    _ => unjudged.push(condition.unjudged(&error, &remarks)),
                 },
             }
         }

@@ -1,78 +1,116 @@
 //! JSON as values of the language, and how values look in a message.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 
 use cel_rust::Value;
+use cel_rust::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+};
+use cel_rust::common::value::Val;
 use probity_check::excerpt;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::needs::Keys;
 
 /// The most characters of a value in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// Reads a JSON text; a byte order mark is ignored.
-pub(crate) fn parse(text: &str) -> Result<Json, serde_json::Error> {
-    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
+/// A value of the language that may borrow from the body.
+pub(crate) type Item<'v> = Box<dyn Val + 'v>;
+
+/// Reads of a JSON text what stands at these keys; the rest is only checked. A byte order mark is
+/// ignored.
+pub(crate) fn parse<'v>(text: &'v str, keys: &Keys) -> Result<Item<'v>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let value = Json(keys).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
 }
 
-/// A JSON value, read without a step between: a number without a fraction is an int.
-pub(crate) struct Json(pub(crate) Value);
+/// Reads a JSON value without a step between: a number without a fraction is an int.
+struct Json<'a>(&'a Keys);
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+impl<'de> DeserializeSeed<'de> for Json<'_> {
+    type Value = Item<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item<'de>, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+impl<'de> Visitor<'de> for Json<'_> {
+    type Value = Item<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json(Value::Null))
+    fn visit_unit<E>(self) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelNull))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelBool::from(value)))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelInt::from(value)))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(Json(i64::try_from(value).map_or_else(|_| value.into(), Value::from)))
+    fn visit_u64<E>(self, value: u64) -> Result<Item<'de>, E> {
+        Ok(match i64::try_from(value) {
+            Ok(value) => Box::new(CelInt::from(value)),
+            Err(_) => Box::new(CelUInt::from(value)),
+        })
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Json(value.into()))
+    fn visit_f64<E>(self, value: f64) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelDouble::from(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json(value.into()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelString::from(value)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-        let mut all: Vec<Value> = Vec::new();
-        while let Some(Json(item)) = items.next_element()? {
+    fn visit_str<E: Error>(self, value: &str) -> Result<Item<'de>, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Item<'de>, E> {
+        Ok(Box::new(CelString::from(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item<'de>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element_seed(Json(&Keys::All))? {
             all.push(item);
         }
-        Ok(Json(all.into()))
+        Ok(Box::new(CelList::from(all)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
-        let mut all: HashMap<String, Value> = HashMap::new();
-        while let Some((key, Json(value))) = entries.next_entry()? {
-            all.insert(key, value);
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Item<'de>, A::Error> {
+        let mut all = HashMap::new();
+        while let Some(Key(key)) = entries.next_key()? {
+            if !self.0.has(&key) {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let key = match key {
+                Cow::Borrowed(key) => CelMapKey::from(key),
+                Cow::Owned(key) => CelMapKey::from(key),
+            };
+            all.insert(key, entries.next_value_seed(Json(&Keys::All))?);
         }
-        Ok(Json(all.into()))
+        Ok(Box::new(CelMap::from(all)))
     }
 }
+
+/// A key, borrowed where it was written without escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A value in a message, cut to a bound.
 pub(crate) fn shown(value: &Value) -> String {
@@ -132,11 +170,26 @@ mod tests {
 
     use super::*;
 
+    fn read(text: &str, keys: &Keys) -> Value {
+        Value::try_from(parse(text, keys).unwrap().as_ref()).unwrap()
+    }
+
     #[test]
     fn values_look_like_json() {
         let json = r#"{"a":[1,-2,0.5,18446744073709551615,null,true],"b":{"c":"x\n"}}"#;
-        assert_eq!(shown(&parse(json).unwrap().0), json);
+        assert_eq!(shown(&read(json, &Keys::All)), json);
         let long = format!("[{}0]", "0,".repeat(1000));
-        assert_eq!(shown(&parse(&long).unwrap().0).chars().count(), SHOWN_CHARS + 1);
+        assert_eq!(shown(&read(&long, &Keys::All)).chars().count(), SHOWN_CHARS + 1);
+    }
+
+    #[test]
+    fn what_is_not_used_is_checked_and_left_out() {
+        let keys = Keys::Only(vec!["b".to_owned(), "d\n".to_owned()]);
+        let json = "\u{feff}{\"a\":[1,{}],\"b\":{\"a\":1},\"c\":2,\"d\\n\":\"\\u00e9\"}";
+        assert_eq!(shown(&read(json, &keys)), r#"{"b":{"a":1},"d\n":"é"}"#);
+        assert_eq!(shown(&read("[{\"a\":1}]", &keys)), r#"[{"a":1}]"#);
+        for broken in ["{\"a\":[1,}", "{\"b\":1} 2", "", "{\"a\":01}"] {
+            assert!(parse(broken, &keys).is_err(), "{broken}");
+        }
     }
 }

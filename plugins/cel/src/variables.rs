@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use cel_rust::Value;
+use cel_rust::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString};
 use probity_check::{Observation, Phase};
 
-use super::value::{self, Json};
+use super::needs::{Keys, Needs};
+use super::value::{self, Item};
 
 /// Every name; a condition with another one is refused.
 pub(crate) const NAMES: [&str; 13] = [
@@ -25,9 +26,16 @@ pub(crate) const NAMES: [&str; 13] = [
 ];
 
 /// The names with their values, for one response.
-pub(crate) struct Variables {
+pub(crate) struct Variables<'v> {
     /// What is not here cannot be used: evaluation fails.
-    pub(crate) values: Vec<(&'static str, Value)>,
+    pub(crate) values: Vec<(&'static str, Item<'v>)>,
+    /// Why there are not all of them, and what else is told.
+    pub(crate) remarks: Remarks,
+}
+
+/// What is told of the variables besides their values.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
     /// The body was longer than the body limit.
     pub(crate) body_cut: bool,
     /// Why there is no `json`.
@@ -36,89 +44,125 @@ pub(crate) struct Variables {
     pub(crate) no_response: Option<String>,
 }
 
-impl Variables {
-    /// What was seen; only what is `named` is fetched from the host.
-    pub(crate) fn observed(seen: &dyn Observation, named: &dyn Fn(&str) -> bool) -> Self {
-        let mut all = Variables {
-            values: Vec::new(),
-            body_cut: seen.body_truncated(),
-            no_json: None,
-            no_response: None,
-        };
-        let mut add = |name: &'static str, value: &dyn Fn() -> Value| {
-            if named(name) {
-                all.values.push((name, value()));
+impl<'v> Variables<'v> {
+    /// What was seen; only what is used is fetched from the host. `body` is the body's text where
+    /// `body` or `json` is used.
+    pub(crate) fn observed(seen: &dyn Observation, needs: &Needs, body: &'v str) -> Self {
+        let remarks = Remarks { body_cut: seen.body_truncated(), ..Remarks::default() };
+        let mut all = Variables { values: Vec::new(), remarks };
+        let mut add = |name: &'static str, value: &dyn Fn(&Keys) -> Item<'v>| {
+            if let Some(keys) = needs.of(name) {
+                all.values.push((name, value(keys)));
             }
         };
-        add("url", &|| seen.url().into());
-        add("method", &|| seen.method().into());
-        add("target", &|| seen.target().into());
-        add("labels", &|| texts(seen.labels()));
-        add("facts", &|| texts(seen.facts()));
-        add("error", &|| seen.error().into());
-        add("truncated", &|| seen.body_truncated().into());
-        add("timing", &|| {
-            let took = |phase: Phase| Some((phase.name(), seen.timing(phase)?.as_secs_f64()));
-            Phase::ALL.into_iter().filter_map(took).collect::<HashMap<_, f64>>().into()
+        add("url", &|_| text(seen.url()));
+        add("method", &|_| text(seen.method()));
+        add("target", &|_| text(seen.target()));
+        add("labels", &|keys| some_texts(keys, &|name| seen.label(name), &|| seen.labels()));
+        add("facts", &|keys| some_texts(keys, &|name| seen.fact(name), &|| seen.facts()));
+        add("error", &|_| seen.error().map_or_else(|| Box::new(CelNull) as Item<'v>, text));
+        add("truncated", &|_| Box::new(CelBool::from(seen.body_truncated())));
+        add("timing", &|keys| {
+            let phases = Phase::ALL.into_iter().filter(|phase| keys.has(phase.name()));
+            map(phases.filter_map(|phase| {
+                let took = seen.timing(phase)?.as_secs_f64();
+                Some((phase.name().to_owned(), Box::new(CelDouble::from(took)) as Item<'v>))
+            }))
         });
         let Some(status) = seen.status() else {
             let kind = seen.error().unwrap_or_else(|| "no error kind".to_owned());
-            all.no_response = Some(format!("no response ({kind})"));
+            all.remarks.no_response = Some(format!("no response ({kind})"));
             return all;
         };
-        add("status", &|| i64::from(status).into());
-        // From the last to the first: the first value of a name is the one that stays.
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        add("headers", &|| {
-            texts(seen.headers().iter().rev().map(|(name, value)| (name.clone(), text(value))).collect())
-        });
-        add("header_values", &|| {
-            let mut values: HashMap<String, Vec<String>> = HashMap::new();
-            for (name, value) in seen.headers() {
-                values.entry(name).or_default().push(text(&value));
+        add("status", &|_| Box::new(CelInt::from(i64::from(status))));
+        add("headers", &|keys| some_texts(keys, &|name| seen.header(name), &|| first_values(seen)));
+        add("header_values", &|keys| header_values(seen, keys));
+        if let Some(keys) = needs.of("json") {
+            match value::parse(body, keys) {
+                Ok(json) => all.values.push(("json", json)),
+                Err(error) => all.remarks.no_json = Some(no_json(&error, body, all.remarks.body_cut)),
             }
-            values.into()
-        });
-        if named("body") || named("json") {
-            let body = seen.body_text();
-            if named("json") {
-                match value::parse(&body) {
-                    Ok(Json(json)) => all.values.push(("json", json)),
-                    Err(error) => all.no_json = Some(no_json(&error, &body, seen.body_truncated())),
-                }
-            }
-            if named("body") {
-                all.values.push(("body", body.into()));
-            }
+        }
+        if needs.of("body").is_some() {
+            all.values.push(("body", Box::new(CelString::from(body))));
         }
         all
     }
 
     /// Values of the right types, to try a condition with. There is no `json`: it may be anything.
     pub(crate) fn sample() -> Self {
-        let nothing = || texts(Vec::new());
-        let text = || Value::from("x");
-        let phases: HashMap<_, f64> = Phase::ALL.into_iter().map(|phase| (phase.name(), 0.1)).collect();
-        let values = vec![
-            ("status", 200_i64.into()),
+        let nothing = || map(std::iter::empty());
+        let any = || text("x".to_owned());
+        let phases = Phase::ALL
+            .into_iter()
+            .map(|phase| (phase.name().to_owned(), Box::new(CelDouble::from(0.1)) as Item<'v>));
+        let values: Vec<(&'static str, Item<'v>)> = vec![
+            ("status", Box::new(CelInt::from(200))),
             ("headers", nothing()),
             ("header_values", nothing()),
-            ("body", text()),
-            ("truncated", false.into()),
-            ("timing", phases.into()),
-            ("url", text()),
-            ("method", text()),
-            ("target", text()),
+            ("body", any()),
+            ("truncated", Box::new(CelBool::from(false))),
+            ("timing", map(phases)),
+            ("url", any()),
+            ("method", any()),
+            ("target", any()),
             ("labels", nothing()),
             ("facts", nothing()),
-            ("error", text()),
+            ("error", any()),
         ];
-        Variables { values, body_cut: false, no_json: None, no_response: None }
+        Variables { values, remarks: Remarks::default() }
     }
 }
 
-fn texts(pairs: Vec<(String, String)>) -> Value {
-    pairs.into_iter().collect::<HashMap<_, _>>().into()
+fn text<'v>(text: String) -> Item<'v> {
+    Box::new(CelString::from(text))
+}
+
+fn map<'v>(entries: impl Iterator<Item = (String, Item<'v>)>) -> Item<'v> {
+    let entries = entries.map(|(key, value)| (CelMapKey::from(key), value));
+    Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()))
+}
+
+/// A map of texts: those that are used, or all.
+fn some_texts<'v>(
+    keys: &Keys,
+    one: &dyn Fn(&str) -> Option<String>,
+    all: &dyn Fn() -> Vec<(String, String)>,
+) -> Item<'v> {
+    match keys {
+        Keys::Only(keys) => map(keys.iter().filter_map(|key| Some((key.clone(), text(one(key)?))))),
+        Keys::All => map(all().into_iter().map(|(key, value)| (key, text(value)))),
+    }
+}
+
+/// All headers, the first value of each.
+fn first_values(seen: &dyn Observation) -> Vec<(String, String)> {
+    // From the last to the first: in a map, the one that comes later stays.
+    seen.headers().into_iter().rev().map(|(name, value)| (name, lossy(&value))).collect()
+}
+
+fn header_values<'v>(seen: &dyn Observation, keys: &Keys) -> Item<'v> {
+    let mut values: HashMap<String, Vec<Item<'v>>> = HashMap::new();
+    match keys {
+        Keys::Only(keys) => {
+            for key in keys {
+                let all = seen.header_values(key);
+                if !all.is_empty() {
+                    values.insert(key.clone(), all.iter().map(|value| text(lossy(value))).collect());
+                }
+            }
+        }
+        Keys::All => {
+            for (name, value) in seen.headers() {
+                values.entry(name).or_default().push(text(lossy(&value)));
+            }
+        }
+    }
+    map(values.into_iter().map(|(name, values)| (name, Box::new(CelList::from(values)) as Item<'v>)))
+}
+
+fn lossy(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 /// Why the body cannot be read as JSON.

@@ -112,11 +112,6 @@ impl Changed {
             return Err(format!("tolerance: {tolerance} is not a share from 0 to below 1"));
         }
         let rules = Rules { after, until, ignore, ignore_case, ignore_whitespace };
-        // One search builds what an expression builds lazily. The runner keeps a picture of the
-        // check taken after this, so that no attempt pays for it.
-        for pattern in rules.patterns() {
-            pattern.find(b"\n");
-        }
         Ok(Changed {
             on_change: match on_change {
                 OnChange::Warn => Status::Warn,

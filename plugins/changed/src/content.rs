@@ -23,11 +23,6 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Every expression.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.after.iter().chain(&self.until).chain(&self.ignore)
-    }
-
     /// Reduces a body. The error says which of the part's ends is not there.
     pub(crate) fn reduce(&self, body: &[u8]) -> Result<Content, String> {
         let mut kept = Cow::Borrowed(self.part(body)?);

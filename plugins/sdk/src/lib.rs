@@ -11,6 +11,8 @@ mod excerpt;
 mod observation;
 #[cfg(feature = "regex")]
 mod pattern;
+#[cfg(feature = "regex")]
+mod sample;
 mod verdict;
 
 pub mod report;

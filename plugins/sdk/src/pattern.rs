@@ -1,12 +1,16 @@
 //! A regular expression in a configuration, searched in bytes.
 
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use regex_syntax::hir::Hir;
 use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
+
+use crate::sample::samples;
 
 /// The most memory a compiled expression may take; the regex crate's own limit.
 const NFA_BYTES: usize = 10 << 20;
@@ -22,25 +26,20 @@ const NFA_BYTES: usize = 10 << 20;
 )]
 pub struct Pattern {
     text: String,
-    regex: Regex,
+    /// Shared by clones: a clone of the expression itself would have to build its states anew.
+    regex: Arc<Regex>,
 }
 
 impl Pattern {
-    /// Compiles an expression. The error says what is wrong with it, in one line.
+    /// Compiles an expression, and searches a few small texts with it: what it builds lazily is then
+    /// in the picture that the runner takes of a configured check, and no attempt pays for it. The
+    /// error says what is wrong with the expression, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let bytes = syntax::Config::new().unicode(false).utf8(false);
-        let options = Regex::config().utf8_empty(false).nfa_size_limit(Some(NFA_BYTES));
-        let compiled = Regex::builder().syntax(bytes).configure(options).build(text);
-        compiled.map(|regex| Pattern { text: text.to_owned(), regex }).map_err(|error| {
-            let reason = match error.syntax_error() {
-                // It is drawn over several lines; the last one says what it is.
-                Some(drawn) => drawn.to_string().lines().last().unwrap_or_default().to_owned(),
-                None if error.size_limit().is_some() => "it is too large when compiled".to_owned(),
-                None => error.to_string(),
-            };
-            let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
-            format!("\"{text}\" is not a regular expression: {reason}")
-        })
+        let (expression, regex) =
+            compile(text).map_err(|reason| format!("\"{text}\" is not a regular expression: {reason}"))?;
+        let pattern = Pattern { text: text.to_owned(), regex: Arc::new(regex) };
+        let _ = pattern.find_all(&samples(&expression)).count();
+        Ok(pattern)
     }
 
     /// The expression as it was written.
@@ -62,6 +61,25 @@ impl Pattern {
     pub fn find_all(&self, bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
         self.regex.find_iter(bytes).map(|found| found.range())
     }
+}
+
+fn compile(text: &str) -> Result<(Hir, Regex), String> {
+    let bytes = syntax::Config::new().unicode(false).utf8(false);
+    let expression = syntax::parse_with(text, &bytes).map_err(|drawn| {
+        // It is drawn over several lines; the last one says what it is.
+        let drawn = drawn.to_string();
+        let reason = drawn.lines().last().unwrap_or_default();
+        reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
+    })?;
+    let options = Regex::config().utf8_empty(false).nfa_size_limit(Some(NFA_BYTES));
+    let regex = Regex::builder().configure(options).build_from_hir(&expression).map_err(|error| {
+        if error.size_limit().is_some() {
+            "it is too large when compiled".to_owned()
+        } else {
+            error.to_string()
+        }
+    })?;
+    Ok((expression, regex))
 }
 
 impl Display for Pattern {
