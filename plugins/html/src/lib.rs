@@ -6,6 +6,7 @@
 mod config;
 mod mixed;
 mod page;
+mod reader;
 mod selector;
 mod watch;
 
