@@ -1,11 +1,10 @@
 //! The page must have a text: a check to begin with.
 
-use probity_check::{Check, JsonSchema, Manifest, Observation, Verdict, metric};
+use probity_check::{Check, JsonSchema, Manifest, Observation, Verdict, metric, schemars};
 
-/// What stands under `config` in a pipeline file. What is said here of a key is what people read.
+/// What stands under `config` in a pipeline file. Its comments become the descriptions of its schema.
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(crate = "probity_check::schemars")]
 struct Config {
     /// The text that the page must have.
     text: String,

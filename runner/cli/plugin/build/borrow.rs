@@ -402,7 +402,8 @@ mod tests {
 
     #[test]
     fn the_glue_is_found_in_a_nested_component_and_stays_valid() {
-        let text = format!("(component (component {} (core module)))", GLUE.replacen("(module", "(core module", 1));
+        let text =
+            format!("(component (component {} (core module)))", GLUE.replacen("(module", "(core module", 1));
         let component = wat::parse_str(text).unwrap();
         let changed = give_back_in_time(&component).unwrap().unwrap();
         wasmtime::Module::new(
