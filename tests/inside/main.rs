@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod compiling;
+mod authors;
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;

@@ -83,11 +83,18 @@ const RUST_KIT: &[KitFile] = files!("" => "vendor/plugins/":
 
 /// The kit in C: the generated bindings, and what makes them handy.
 pub(super) const C_KIT: &[KitFile] = files!("" => "vendor/":
-    "sdk-c/check.h", "sdk-c/check.c", "sdk-c/check_component_type.o", "sdk-c/probity.h", "sdk-c/text.c",
+    "sdk-c/README.md", "sdk-c/check.h", "sdk-c/check.c", "sdk-c/check_component_type.o", "sdk-c/probity.h", "sdk-c/text.c",
     "sdk-c/json.c");
 
 /// The contract.
 pub(super) const CONTRACT: &[KitFile] = files!("../wit/" => "vendor/wit/": "check.wit");
+
+/// What pip brings for C, with its version.
+pub(super) const C_TOOL: &str =
+    include_str!("../../../plugins/templates/c/requirements.txt").trim_ascii_end();
+/// What pip brings for Python, with its version.
+pub(super) const PYTHON_TOOL: &str =
+    include_str!("../../../plugins/templates/python/requirements.txt").trim_ascii_end();
 
 /// Debian's compiler, as a script that prints the environment for cargo.
 pub(super) const DEBIAN_COMPILER: &str = include_str!("../../../plugins/debian-compiler");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::super::kit::C_KIT;
+use super::super::kit::{C_KIT, C_TOOL};
 use super::{absolute, kit_folder, read, scratch, sources, tool};
 
 /// The core module of the author's files and the kit's.
@@ -13,7 +13,7 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let Some(zig) = tool::find(folder, &[".venv/bin", ".venv/Scripts"], &["python-zig", "zig"]) else {
         bail!(
             "zig is missing, which compiles C to WebAssembly; in {}, this line brings it: \
-             python3 -m venv .venv && .venv/bin/pip install ziglang==0.17.1",
+             python3 -m venv .venv && .venv/bin/pip install {C_TOOL}",
             folder.display()
         );
     };

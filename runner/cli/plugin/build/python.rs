@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::super::kit::CONTRACT;
+use super::super::kit::{CONTRACT, PYTHON_TOOL};
 use super::{absolute, kit_folder, read, scratch, tool};
 
 /// The component of the author's modules.
@@ -14,7 +14,7 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let Some(componentize) = tool::find(folder, &[".venv/bin", ".venv/Scripts"], &["componentize-py"]) else {
         bail!(
             "componentize-py is missing; in {shown}, this line brings it: \
-             python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1"
+             python3 -m venv .venv && .venv/bin/pip install {PYTHON_TOOL}"
         );
     };
     let source = folder.join("src");
