@@ -7,8 +7,8 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
-//! author's module becomes a plugin (`wrap`).
+//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`), how an
+//! author's module becomes a plugin (`wrap`) and how it is tested (`canned`, `cases`).
 
 mod config;
 mod observed;
@@ -26,10 +26,14 @@ mod gate;
 mod pool;
 mod bundled;
 mod wrap;
+mod canned;
+mod cases;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
+pub use canned::{Canned, FailureText, HeaderText, ResponseText, TimingText};
+pub use cases::{Answer, Case, CaseReport, Cases, CasesText, Expectation, Mismatch};
 pub use component::{ConfigureError, LoadError, Manifest, PLUGIN_BYTES_MAX, Plugin};
-pub use config::{CheckLimitsText, CheckText, SeverityText};
+pub use config::{CheckLimitsText, CheckText, SeverityText, checked_limits};
 pub use engine::{CheckEngine, EngineError};
 pub use fault::FaultKind;
 pub use limits::Limits;
