@@ -1,11 +1,13 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod compiling;
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;
 mod hostile_guests_files;
 mod hostile_guests_pool;
+mod isolation;
 mod layers;
 mod tidy;
 mod tree;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::case::{Case, Cases, Expectation};
 use super::compare::{Mismatch, compare, compare_with_schema};
 use crate::check::component::{ConfigureError, Plugin};
-use crate::check::gate::Gate;
+use crate::check::instances::Isolation;
 use crate::check::observed::Observed;
 use crate::check::set::{CheckSet, CheckSpec, ConfiguredCheck};
 use crate::check::state::MemoryState;
@@ -70,6 +70,7 @@ fn answer(plugin: &Arc<Plugin>, case: &Case, clock: &Clock) -> Answer {
         on_error: true,
         limits: case.limits,
         config: case.config.as_str().into(),
+        isolation: Isolation::Configure,
     };
     let check = match ConfiguredCheck::new(plugin, spec) {
         Ok(check) => check,
@@ -87,8 +88,7 @@ fn answer(plugin: &Arc<Plugin>, case: &Case, clock: &Clock) -> Answer {
 
 /// Calls the one check of the set; what it wants to remember is kept.
 fn call(set: &CheckSet, observed: &Arc<Observed>, clock: &Clock) -> Answer {
-    let judgement = set.judge(observed, &Arc::new(Gate::default()), clock, |_, _| {});
-    match judgement.commit_state().pop() {
+    match set.judge_here(observed, clock).commit_state().pop() {
         Some(verdict) if verdict.status == CheckStatus::Error => Answer::Error(verdict.message),
         Some(verdict) => Answer::Verdict(verdict),
         None => Answer::Error("it was not called".to_owned()),
