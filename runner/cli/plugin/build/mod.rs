@@ -19,7 +19,8 @@ use clap::Args;
 
 use super::kit::{KitFile, Language};
 use super::{Exit, output};
-use crate::check::{self, CheckEngine, Plugin, WrapError};
+use crate::check::{self, Plugin, WrapError};
+use crate::cli::compile::{self, Keep};
 
 /// Arguments of `plugin build`.
 #[derive(Debug, Args)]
@@ -44,7 +45,7 @@ pub(super) fn build(args: &BuildArgs) -> anyhow::Result<Exit> {
         Language::Python => python::build(dir),
     }?;
     let component = component_of(made)?;
-    let engine = Arc::new(CheckEngine::new()?);
+    let engine = Arc::new(compile::engine(Keep::InCache)?);
     let plugin = Plugin::load(&engine, &component).context("the runner would refuse what was built")?;
     let manifest = plugin.manifest();
     let out = match out {
