@@ -53,4 +53,4 @@ pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
-pub use wrap::{WrapError, component_from_core};
+pub use wrap::{WrapError, component_from_core, finish_component};
