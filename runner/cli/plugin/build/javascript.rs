@@ -28,8 +28,7 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     };
     let wit = kit_folder(folder, "wit", CONTRACT)?;
     let made = absolute(&scratch(folder)?.join("made.wasm"))?;
-    let mut arguments: Vec<OsString> =
-        ["--sync", "--stub-wasi", "-m", "-n", "check"].map(Into::into).to_vec();
+    let mut arguments: Vec<OsString> = ["--sync", "--stub-wasi", "-n", "check"].map(Into::into).to_vec();
     for (option, path) in [("-w", wit), ("-j", script), ("-o", made.clone())] {
         arguments.extend([option.into(), path.into()]);
     }

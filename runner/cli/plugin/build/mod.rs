@@ -18,7 +18,7 @@ use clap::Args;
 
 use super::kit::{KitFile, Language};
 use super::{Exit, output};
-use crate::check::{self, LoadError, Plugin, WrapError};
+use crate::check::{self, ConfigureError, Limits, LoadError, Plugin, WrapError};
 use crate::cli::compile::{self, Keep};
 
 /// Arguments of `plugin build`.
@@ -48,6 +48,14 @@ pub(super) fn build(args: &BuildArgs) -> anyhow::Result<Exit> {
     let plugin = Plugin::load(&engine, &component).map_err(|error| {
         anyhow!("the runner would refuse what was built: {error}{}", hint(&error, language))
     })?;
+    // An empty configuration may be refused, by a message; what traps on it lacks something.
+    if let Err(ConfigureError::Failed(reason)) = plugin.configure("{}", Limits::default()) {
+        let needed = match language {
+            Language::Rust | Language::C => "",
+            Language::Js | Language::Python => what_is_needed(language),
+        };
+        bail!("the check fails on an empty configuration: {reason}{needed}");
+    }
     let manifest = plugin.manifest();
     let out = match out {
         Some(out) => out.clone(),
@@ -106,17 +114,19 @@ fn component_of(made: Vec<u8>) -> anyhow::Result<Vec<u8>> {
 
 /// What an author most likely forgot.
 fn hint(error: &LoadError, language: Language) -> &'static str {
-    match (error, language) {
-        (LoadError::MissingExport(_), Language::Rust) => {
-            "; perhaps \"probity_check::export!(…)\" is missing in src/lib.rs"
-        }
-        (LoadError::MissingExport(_) | LoadError::Start(_), Language::Js) => {
-            "; the script has to export \"manifest\" and \"checker\""
-        }
-        (LoadError::MissingExport(_) | LoadError::Start(_), Language::Python) => {
-            "; src/app.py has to have the classes \"Manifest\" and \"Checker\""
-        }
+    match error {
+        LoadError::MissingExport(_) | LoadError::Start(_) => what_is_needed(language),
         _ => "",
+    }
+}
+
+/// What a check has to have in a language, besides what its compiler looks for.
+fn what_is_needed(language: Language) -> &'static str {
+    match language {
+        Language::Rust => " (src/lib.rs needs \"probity_check::export!(…)\", with the type of the check)",
+        Language::Js => " (the script has to export \"manifest\" and \"checker\")",
+        Language::Python => " (src/app.py needs the classes \"Manifest\" and \"Checker\")",
+        Language::C => "",
     }
 }
 
