@@ -1,6 +1,8 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod contract_lock;
+mod contract_shape;
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;
