@@ -1,8 +1,10 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod contract_grown;
 mod contract_lock;
 mod contract_shape;
+mod contract_witness;
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;
