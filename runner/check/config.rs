@@ -18,6 +18,8 @@ config_table! {
         severity: SeverityText = r#""fail""#,
         /// Whether the check is called when there is no whole response, and answers for it.
         on_error: bool = "false",
+        /// Whether a call's sandbox is fresh, and how it becomes ready.
+        isolation: IsolationText = r#""auto""#,
         /// Limits of one call.
         limits: CheckLimitsText,
     }
@@ -30,6 +32,24 @@ config_enum! {
         Fail = "fail",
         /// The target is degraded.
         Warn = "warn",
+    }
+}
+
+config_enum! {
+    /// Whether a call's sandbox is fresh, and how it becomes ready.
+    pub enum IsolationText {
+        /// Fresh for every call. A check that is called often is frozen once, after it took its
+        /// configuration, and calls begin from that snapshot; one that cannot be frozen is configured
+        /// for every call.
+        Auto = "auto",
+        /// Fresh for every call, from a snapshot that is made before the pipeline starts. A plugin that
+        /// cannot be frozen is refused.
+        Snapshot = "snapshot",
+        /// Fresh for every call, and configured for every call.
+        Configure = "configure",
+        /// The same for all calls of the check on one thread: what a call leaves in its memory, the next
+        /// one finds, also that of another target. After an error, a fresh one.
+        Reuse = "reuse",
     }
 }
 

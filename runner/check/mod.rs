@@ -6,8 +6,9 @@
 //!
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
-//! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
+//! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
+//! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
+//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
 //! author's module becomes a plugin (`wrap`).
 
 mod config;
@@ -19,8 +20,13 @@ mod contract;
 mod ticker;
 mod engine;
 mod fault;
+mod preflight;
+mod compile;
 mod sandbox;
 mod component;
+mod instances;
+mod trial;
+mod freezer;
 mod set;
 mod gate;
 mod pool;
@@ -28,13 +34,18 @@ mod bundled;
 mod wrap;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
-pub use component::{ConfigureError, LoadError, Manifest, PLUGIN_BYTES_MAX, Plugin};
-pub use config::{CheckLimitsText, CheckText, SeverityText};
-pub use engine::{CheckEngine, EngineError};
+pub use compile::{
+    COMPILE_COMMAND, CacheError, CompileCache, CompileLimits, CompilePlace, FreezeError, serve_compilation,
+};
+pub use component::{ConfigureError, Manifest, Plugin};
+pub use config::{CheckLimitsText, CheckText, IsolationText, SeverityText};
+pub use engine::{CheckEngine, EngineError, EngineSettings, MemoryReset};
 pub use fault::FaultKind;
+pub use instances::Isolation;
 pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
+pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
 pub use wrap::{WrapError, component_from_core};

@@ -1,5 +1,6 @@
 //! The commands: one file each; only `output.rs` prints.
 
+mod compile;
 mod demo;
 mod exit;
 mod interrupt;
@@ -52,6 +53,9 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
+    /// Compile a plugin that comes over standard input: the program calls itself with this
+    #[command(name = crate::check::COMPILE_COMMAND, hide = true)]
+    Compile,
 }
 
 /// How results are printed.
@@ -88,6 +92,7 @@ pub fn main() -> Exit {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
         Command::Plugin(args) => plugin::plugin(args),
+        Command::Compile => compile::compile(),
     };
     done.unwrap_or_else(|error| {
         output::error(&format!("{error:#}"));

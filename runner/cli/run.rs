@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::compile::{Keep, workshop};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::table::Table;
 use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
 use crate::clock::Clock;
 use crate::config::{Diagnostics, parse_name};
-use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch, Workshop};
+use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
@@ -48,7 +49,7 @@ pub(super) struct RunArgs {
 /// Runs the pipelines.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let workshop = Workshop::new()?;
+    let workshop = workshop(Keep::InState(&args.data, &args.runner))?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     validate::tell(&diagnostics);
     if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use probity::check::{
-    CheckEngine, CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Limits, MemoryState, Observed,
-    Plugin, PoolSettings,
+    CheckEngine, CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Isolation, Limits, MemoryState,
+    Observed, Plugin, PoolSettings,
 };
 use probity::clock::{Clock, Instant, UnixNanos};
 use probity::model::{Exchange, Head, HttpVersion, Severity, Target, Verdict};
@@ -77,6 +77,7 @@ pub(crate) fn spec() -> CheckSpec {
         on_error: false,
         limits: Limits::default(),
         config: "{}".into(),
+        isolation: Isolation::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod compiling;
 mod contract_grown;
 mod contract_lock;
 mod contract_shape;
@@ -10,6 +11,7 @@ mod hostile_guests;
 mod hostile_guests_bench;
 mod hostile_guests_files;
 mod hostile_guests_pool;
+mod isolation;
 mod layers;
 mod tidy;
 mod tree;

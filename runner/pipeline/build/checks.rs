@@ -11,7 +11,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::check::{
     self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore,
+    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
+    Plugin, SeverityText, StateStore,
 };
 use crate::config::{
     ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
@@ -31,22 +32,49 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// A workshop with nothing compiled. Fails where the machine cannot run WebAssembly.
+    /// A workshop that compiles in this process and keeps nothing of it.
     pub fn new() -> Result<Self, EngineError> {
+        Self::with_settings(EngineSettings::default())
+    }
+
+    /// A workshop. Fails where the machine cannot run WebAssembly.
+    pub fn with_settings(settings: EngineSettings) -> Result<Self, EngineError> {
         Ok(Self {
-            engine: Arc::new(CheckEngine::new()?),
+            engine: Arc::new(CheckEngine::with_settings(settings)?),
             plugins: Mutex::default(),
             state: Arc::new(MemoryState::default()),
         })
     }
 
     /// The plugin that these bytes are, compiled once a process; the number identifies them.
-    fn plugin(&self, bytes: &[u8]) -> (u64, Loaded) {
-        let key = XxHash3_64::oneshot(bytes);
+    fn plugin(&self, found: &Found) -> (u64, Loaded) {
+        let key = XxHash3_64::oneshot(found.bytes());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || Plugin::load(&self.engine, bytes).map(Arc::new).map_err(Arc::new);
+        let load = || {
+            let loaded = match found {
+                Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
+                Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
+            };
+            let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
+            loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new)
+        };
         let loaded = plugins.entry(key).or_insert_with(load);
         (key, loaded.clone())
+    }
+}
+
+/// The bytes of a plugin, and whose they are.
+enum Found<'a> {
+    Bundled(&'a str, &'static [u8]),
+    File(Vec<u8>),
+}
+
+impl Found<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bundled(_, bytes) => bytes,
+            Self::File(bytes) => bytes,
+        }
     }
 }
 
@@ -125,6 +153,12 @@ fn spec(check: &CheckText, name: Arc<str>, limits: Limits) -> CheckSpec {
         on_error: check.on_error,
         limits,
         config: config.into(),
+        isolation: match check.isolation {
+            IsolationText::Auto => Isolation::Auto,
+            IsolationText::Snapshot => Isolation::Snapshot,
+            IsolationText::Configure => Isolation::Configure,
+            IsolationText::Reuse => Isolation::Reuse,
+        },
     }
 }
 
@@ -164,23 +198,23 @@ fn load(
     let wanted = &check.plugin.value;
     let place = || check.plugin.place(site.document);
     let is_path = Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
-    let bytes = if is_path {
+    let found = if is_path {
         let path = site.base.join(wanted);
         // A file that is longer is refused by the plugin's own limit.
         match read_input(&path, PLUGIN_BYTES_MAX as u64) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Found::File(bytes),
             Err(reason) => {
                 diagnostics.add(missing(place(), &path, reason));
                 return None;
             }
         }
     } else if let Some(bytes) = check::bundled(wanted) {
-        bytes.to_vec()
+        Found::Bundled(wanted, bytes)
     } else {
         diagnostics.add(unknown(wanted, place()));
         return None;
     };
-    let (key, loaded) = workshop.plugin(&bytes);
+    let (key, loaded) = workshop.plugin(&found);
     match loaded {
         Ok(plugin) => Some((key, plugin)),
         Err(error) => {
@@ -223,6 +257,11 @@ fn limits(check: &CheckText, document: &Document, diagnostics: &mut Diagnostics)
 }
 
 fn refused(error: &ConfigureError, check: &CheckText, document: &Document) -> Diagnostic {
+    if let ConfigureError::NotFrozen(_) = error {
+        let message = format!("the plugin \"{}\" cannot be used so: {error}", check.plugin.value);
+        return Diagnostic::error(Code::PluginUnusable, check.plugin.place(document), message)
+            .hint("with isolation = \"auto\" it is configured for every call, which is slower");
+    }
     let place = check.config.as_ref().map_or_else(
         || check.plugin.place(document),
         |config| {
