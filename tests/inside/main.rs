@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod compiling;
+mod contract_grown;
+mod contract_lock;
+mod contract_shape;
+mod contract_witness;
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;
