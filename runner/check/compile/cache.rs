@@ -80,7 +80,13 @@ impl CompileCache {
             return Err(CacheError::NotOurs);
         }
         let key = key(folder)?;
-        Ok(Self { folder: folder.to_owned(), key, clock: clock.clone(), is_read_only: true, added: AtomicU64::new(0) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            key,
+            clock: clock.clone(),
+            is_read_only: true,
+            added: AtomicU64::new(0),
+        })
     }
 
     /// What was made under this name, if its seal is whole.

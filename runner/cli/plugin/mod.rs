@@ -1,0 +1,42 @@
+//! `probity plugin`: tools for those who write checks; one file a subcommand.
+
+mod load;
+mod test;
+mod wrap;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Exit, output};
+
+/// Arguments of `plugin`.
+#[derive(Debug, Args)]
+pub(super) struct PluginArgs {
+    #[command(subcommand)]
+    command: PluginCommand,
+}
+
+/// The subcommands, in the order in which an author meets them.
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    /// Run a check's cases.toml in the sandbox: what it says, and how that differs from what it must say
+    Test(test::TestArgs),
+    /// Make a component of a core module, as a compiler for wasm32-unknown-unknown leaves it
+    Wrap(wrap::WrapArgs),
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Runs a plugin command.
+pub(super) fn plugin(args: PluginArgs) -> anyhow::Result<Exit> {
+    match args.command {
+        PluginCommand::Test(args) => test::test(&args),
+        PluginCommand::Wrap(args) => wrap::wrap(&args),
+    }
+}
