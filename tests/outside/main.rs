@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authors;
 mod checks;
 mod config_errors;
 mod demo;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::check::{BUNDLED_NAMES, CheckEngine, PLUGIN_BYTES_MAX, Plugin, bundled};
+use crate::check::{BUNDLED_NAMES, PLUGIN_BYTES_MAX, Plugin, bundled};
+use crate::cli::compile::{self, Keep};
 use crate::cli::{Exit, output};
 use crate::config::{did_you_mean, read_input};
 
@@ -31,7 +32,7 @@ pub(super) fn bytes(wanted: &str) -> anyhow::Result<Vec<u8>> {
 
 /// The plugin itself, and what makes its instances.
 pub(super) fn plugin(wanted: &str, bytes: &[u8]) -> anyhow::Result<Arc<Plugin>> {
-    let engine = Arc::new(CheckEngine::new()?);
+    let engine = Arc::new(compile::engine(Keep::InCache)?);
     let plugin =
         Plugin::load(&engine, bytes).with_context(|| format!("the plugin \"{wanted}\" cannot be used"))?;
     Ok(Arc::new(plugin))
