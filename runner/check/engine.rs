@@ -28,12 +28,13 @@ const KEEP_RESIDENT: usize = 256 << 10;
 const GUARD: u64 = 32 << 20;
 
 /// Proposals that no check needs, or that cost determinism or the memory bound.
-const OFF: [WasmFeatures; 7] = [
+const OFF: [WasmFeatures; 8] = [
     WasmFeatures::MEMORY64,
     WasmFeatures::MULTI_MEMORY,
     WasmFeatures::RELAXED_SIMD,
     WasmFeatures::TAIL_CALL,
     WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
     WasmFeatures::WIDE_ARITHMETIC,
     WasmFeatures::CUSTOM_PAGE_SIZES,
 ];
