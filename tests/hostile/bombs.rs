@@ -1,5 +1,6 @@
 //! Plugins that are small to send and dear to compile (W5): each is valid in itself or refused by the
 //! validator, and as large as it is asked to be.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use crate::core_module::{number, section, with_section};
 use crate::wat_guest::Guest;
@@ -192,9 +193,9 @@ fn calls(count: u32) -> Vec<u8> {
     }
     code.extend([0x10, 1].repeat(count as usize));
     code.extend([0x1a; 1_000]);
-    let (caller, callee) = (body(1_000, &code), [vec![0], [GET, 0].repeat(1_000), vec![END]].concat());
+    let (outer, inner) = (body(1_000, &code), [vec![0], [GET, 0].repeat(1_000), vec![END]].concat());
     let bodies = list(2, |index, bytes| {
-        let body = if index == 0 { &caller } else { &callee };
+        let body = if index == 0 { &outer } else { &inner };
         number(bytes, body.len() as u64);
         bytes.extend_from_slice(body);
     });

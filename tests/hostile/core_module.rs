@@ -1,5 +1,6 @@
 //! Core modules as bytes, where text would be too slow or too tame: numbers and sections as the binary
 //! format has them, and no check of what they say.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 /// Appends a number as the format writes it (LEB128).
 pub(crate) fn number(bytes: &mut Vec<u8>, mut value: u64) {

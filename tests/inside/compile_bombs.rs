@@ -1,6 +1,12 @@
 //! W5: plugins that are dear to compile. What a compiler does with them is bounded by its own process;
 //! the runner goes on, and the next plugin is compiled.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests; what they measure is shown by --nocapture"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

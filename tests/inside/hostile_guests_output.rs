@@ -266,7 +266,7 @@ fn whatever_a_guest_tells_becomes_a_valid_row_of_bounded_size() {
 }
 
 /// Floats that are no numbers, made in every way, as 16 hexadecimal digits each.
-const NAN: &str = r#"
+const NAN: &str = "
     (call $drop (local.get $seen))
     (call $tell (i64.reinterpret_f64 (f64.div (f64.const 0) (global.get $zero))))
     (call $tell (i64.reinterpret_f64 (f64.div (f64.const -0) (global.get $zero))))
@@ -280,7 +280,7 @@ const NAN: &str = r#"
     (call $tell (i64.reinterpret_f64 (f64.promote_f32 (f32.demote_f64 (global.get $odd)))))
     (call $tell (i64.reinterpret_f64 (f64.promote_f32 (f32.div (f32.demote_f64 (global.get $zero)) (f32.const 0)))))
     (call $tell (i64x2.extract_lane 1 (f64x2.div (f64x2.splat (global.get $zero)) (f64x2.splat (global.get $zero)))))
-    (call $judge (i32.const 0) (i32.const 4096) (i32.sub (global.get $end) (i32.const 4096)))"#;
+    (call $judge (i32.const 0) (i32.const 4096) (i32.sub (global.get $end) (i32.const 4096)))";
 const NAN_MORE: &str = r#"
     (global $zero (mut f64) (f64.const 0)) (global $infinity (mut f64) (f64.const inf))
     (global $odd (mut f64) (f64.const -nan:0x8000000012345))

@@ -1,6 +1,12 @@
 //! W2: what a hostile check on one thread costs a good one on another. The engine cannot interrupt a
 //! guest in the midst of one instruction, and one instruction may fill all of its memory.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests; what they measure is shown by --nocapture"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
