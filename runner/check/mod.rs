@@ -36,5 +36,5 @@ pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
-pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
 pub use wrap::{WrapError, component_from_core};

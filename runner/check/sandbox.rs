@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::limits::{HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
 use super::report::Report;
-use super::state::Staged;
+use super::state::{Staged, StateUnreadable};
 use crate::clock::Clock;
 use crate::model::CheckStatus;
 
@@ -136,6 +136,8 @@ fn ready(store: &mut Store<Call>, template: &Template, json: &str) -> Result<Ins
 
 fn answer(store: Store<Call>, judged: Result<(CheckStatus, String), Fault>) -> Answer {
     let call = store.into_data();
+    let is_blind = call.staged.as_ref().is_some_and(Staged::is_unreadable);
+    let judged = if is_blind { Err(Fault::internal(&StateUnreadable.to_string())) } else { judged };
     let staged = call.staged.filter(|staged| judged.is_ok() && staged.is_changed());
     Answer { judged, report: call.report, staged }
 }

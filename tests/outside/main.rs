@@ -23,6 +23,7 @@ mod hostile_peers;
 mod lock;
 mod readers;
 mod recovery;
+mod remembering;
 mod run_once;
 mod schedule;
 mod stop;

@@ -51,6 +51,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             limit: None,
             data: args.dir.clone(),
             runner: "main".to_owned(),
+            state: None,
             show: Show::Lines,
             until: args.length,
         })

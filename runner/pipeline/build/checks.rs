@@ -31,13 +31,15 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// A workshop with nothing compiled. Fails where the machine cannot run WebAssembly.
+    /// A workshop with nothing compiled, for checks that remember as long as the process lives. Fails
+    /// where the machine cannot run WebAssembly.
     pub fn new() -> Result<Self, EngineError> {
-        Ok(Self {
-            engine: Arc::new(CheckEngine::new()?),
-            plugins: Mutex::default(),
-            state: Arc::new(MemoryState::default()),
-        })
+        Self::remembering_in(Arc::new(MemoryState::default()))
+    }
+
+    /// A workshop for checks that remember in `state`.
+    pub fn remembering_in(state: Arc<dyn StateStore>) -> Result<Self, EngineError> {
+        Ok(Self { engine: Arc::new(CheckEngine::new()?), plugins: Mutex::default(), state })
     }
 
     /// The plugin that these bytes are, compiled once a process; the number identifies them.
