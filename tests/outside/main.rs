@@ -29,6 +29,7 @@ mod hostile_plugins;
 mod lock;
 mod readers;
 mod recovery;
+mod remembering;
 mod run_once;
 mod schedule;
 mod stop;
