@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
 use wasmtime::component::Component;
 
 use super::contract::{EXPORTS, IMPORTS, PACKAGE, Template, VERSION};
@@ -98,6 +99,8 @@ pub struct Manifest {
 
 /// A plugin: compiled, linked, tried.
 pub struct Plugin {
+    /// XXH3-64 of its bytes.
+    content_hash: u64,
     engine: Arc<CheckEngine>,
     template: Template,
     manifest: Manifest,
@@ -120,7 +123,13 @@ impl Plugin {
             _ => LoadError::Start(fault.message),
         })?;
         let said = sandbox::describe(engine, &template).map_err(|fault| LoadError::Start(fault.message))?;
-        Ok(Self { engine: Arc::clone(engine), template, manifest: manifest(said)? })
+        let content_hash = XxHash3_64::oneshot(bytes);
+        Ok(Self { content_hash, engine: Arc::clone(engine), template, manifest: manifest(said)? })
+    }
+
+    /// XXH3-64 of its bytes: the same number is the same plugin.
+    pub fn content_hash(&self) -> u64 {
+        self.content_hash
     }
 
     /// What it says of itself.

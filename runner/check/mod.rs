@@ -7,8 +7,8 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
-//! author's module becomes a plugin (`wrap`).
+//! (`component`, `set`); the threads (`gate`, `pool`); an attempt as a line of JSON, to be judged again
+//! (`record`); what comes with the program (`bundled`) and how an author's module becomes a plugin (`wrap`).
 
 mod config;
 mod observed;
@@ -24,6 +24,7 @@ mod component;
 mod set;
 mod gate;
 mod pool;
+mod record;
 mod bundled;
 mod wrap;
 
@@ -35,6 +36,10 @@ pub use fault::FaultKind;
 pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
-pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
+pub use record::{
+    MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
+    write_line,
+};
+pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
 pub use wrap::{WrapError, component_from_core};

@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::limits::{HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
 use super::report::Report;
-use super::state::Staged;
+use super::state::{Staged, StateEntries};
 use crate::clock::Clock;
 use crate::model::CheckStatus;
 
@@ -53,6 +53,8 @@ pub(super) struct Answer {
     pub(super) judged: Result<(CheckStatus, String), Fault>,
     /// What it told besides.
     pub(super) report: Report,
+    /// What it remembered before the call; none if it did not look.
+    pub(super) remembered: Option<Arc<StateEntries>>,
     /// What it wants to remember; none after anything but a clean return.
     pub(super) staged: Option<Staged>,
 }
@@ -136,8 +138,9 @@ fn ready(store: &mut Store<Call>, template: &Template, json: &str) -> Result<Ins
 
 fn answer(store: Store<Call>, judged: Result<(CheckStatus, String), Fault>) -> Answer {
     let call = store.into_data();
+    let remembered = call.staged.as_ref().and_then(Staged::before);
     let staged = call.staged.filter(|staged| judged.is_ok() && staged.is_changed());
-    Answer { judged, report: call.report, staged }
+    Answer { judged, report: call.report, remembered, staged }
 }
 
 fn fault(error: &wasmtime::Error, store: &Store<Call>) -> Fault {
