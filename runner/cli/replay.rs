@@ -1,6 +1,7 @@
 //! `probity replay`: recorded responses are judged again, by checks as they are now. No network, no lock, no
 //! results: only what would be different.
 
+mod lines;
 mod report;
 mod when;
 
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use self::report::{Lines, Report};
+use self::lines::Lines;
+use self::report::Report;
 use super::run::block_on;
 use super::{Exit, OutputFormat, output, validate};
 use crate::check::{

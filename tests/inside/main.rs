@@ -7,6 +7,7 @@ mod hostile_guests_bench;
 mod hostile_guests_files;
 mod hostile_guests_pool;
 mod layers;
+mod records;
 mod tidy;
 mod tree;
 #[path = "../support/wat_guest.rs"]

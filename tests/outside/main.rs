@@ -22,6 +22,7 @@ mod exit_codes;
 mod hostile_peers;
 mod lock;
 mod readers;
+mod records;
 mod recovery;
 mod run_once;
 mod schedule;

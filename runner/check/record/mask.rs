@@ -15,8 +15,8 @@ use hyper::body::Bytes;
 
 use super::Record;
 
-/// What stands in the place of a secret.
-pub const MASK: &str = "<masked>";
+/// What stands in the place of a secret. Not a tag: a page with one more would be another page.
+pub const MASK: &str = "[masked]";
 
 /// Parts of a header's name that tell of a secret: the whole value is masked. Of `set-cookie`, which has
 /// more to it, only the cookie's value.

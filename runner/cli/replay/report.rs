@@ -1,23 +1,16 @@
 //! What a replay came to: differences first, grouped and counted, then the sum. Memory holds a few cases of
 //! each kind, however many records there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::io;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
-use super::output;
-use crate::check::{Record, write_line};
+use crate::check::Record;
 use crate::cli::validate::count;
 use crate::clock::UnixNanos;
-use crate::config::ByteSize;
 use crate::model::{CheckStatus, Verdict, harmless};
 use crate::pipeline::{Change, Compared, RecordReader, Replayed};
-
-/// Lines of JSON are printed when so many bytes of them are there.
-const CHUNK: usize = 64 << 10;
 
 /// What a replay came to so far.
 #[derive(Debug)]
@@ -30,6 +23,7 @@ pub(super) struct Report {
     groups: BTreeMap<GroupKey, Group>,
     checks: BTreeMap<String, Tally>,
     outcomes: BTreeMap<(&'static str, &'static str), u64>,
+    blurred: u64,
 }
 
 /// One kind of difference of one check, in the order in which they are shown.
@@ -49,13 +43,17 @@ struct Group {
     places: HashMap<Told, usize>,
     /// Verdicts that are in no case.
     more: u64,
+    /// Verdicts on records of which something is masked, and what.
+    masked: u64,
+    parts: BTreeSet<String>,
+    /// Verdicts on records with a part of the body only.
+    cut: u64,
 }
 
 /// The same for the same target, once or more often.
 #[derive(Debug)]
 struct Case {
     told: Told,
-    remark: Option<String>,
     first: UnixNanos,
     last: UnixNanos,
     times: u64,
@@ -93,6 +91,7 @@ impl Report {
             groups: BTreeMap::new(),
             checks: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            blurred: 0,
         }
     }
 
@@ -121,19 +120,20 @@ impl Report {
             tally.verdicts += 1;
             tally.differ += u64::from(change.is_difference());
             tally.new += u64::from(*change == Change::New);
+            self.blurred += u64::from(*change == Change::Blurred);
             if let Some(place) = STATUSES.iter().position(|status| *status == now.status) {
                 tally.by_status[place] += 1;
             }
         }
         let is_told = match change {
-            Change::Same => false,
+            Change::Same | Change::Blurred => false,
             Change::New => now.as_ref().is_some_and(|now| now.status != CheckStatus::Pass),
             Change::Status | Change::Words | Change::Gone | Change::Unjudged => true,
         };
         if is_told {
             let status = |verdict: &Option<Verdict>| verdict.as_ref().map(|verdict| verdict.status.as_str());
             let key = GroupKey { change: *change, check, was: status(was), now: status(now) };
-            self.groups.entry(key).or_default().add(Case::of(record, compared), self.limit);
+            self.groups.entry(key).or_default().add(record, Case::of(record, compared), self.limit);
         }
     }
 
@@ -169,6 +169,13 @@ impl Report {
             }
         };
         self.write_checks(&mut out);
+        if self.blurred > 0 {
+            let blurred = count(self.blurred as usize, "verdict");
+            let _ = writeln!(
+                out,
+                "  {blurred} of checks that have not changed stand as they were: what these saw is masked or cut in the record"
+            );
+        }
         out
     }
 
@@ -191,12 +198,14 @@ impl Report {
 }
 
 impl Group {
-    fn add(&mut self, case: Case, limit: usize) {
+    fn add(&mut self, record: &Record, case: Case, limit: usize) {
         self.verdicts += 1;
+        self.masked += u64::from(!record.masked.is_empty());
+        self.parts.extend(record.masked.iter().cloned());
+        self.cut += u64::from(record.body_cut_from.is_some());
         if let Some(known) = self.places.get(&case.told).and_then(|place| self.cases.get_mut(*place)) {
             known.times += 1;
             known.last = case.last;
-            known.remark = known.remark.take().or(case.remark);
         } else if self.cases.len() < limit {
             self.places.insert(case.told.clone(), self.cases.len());
             self.cases.push(case);
@@ -210,7 +219,7 @@ impl Group {
         let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
         let what = match change {
             Change::Status => format!("was {was}, now {now}"),
-            Change::Words | Change::Same => format!("{now} as before, in other words"),
+            Change::Words | Change::Blurred | Change::Same => format!("{now} as before, in other words"),
             Change::New => format!("new, {now}"),
             Change::Gone => format!("was {was}, not called now"),
             Change::Unjudged => format!("could not be judged then, now {now}"),
@@ -221,6 +230,14 @@ impl Group {
         }
         if self.more > 0 {
             let _ = writeln!(out, "  {} more", self.more);
+        }
+        // What a check sees in a record that it did not see then.
+        if self.masked > 0 {
+            let parts: Vec<_> = self.parts.iter().map(|part| harmless(part)).collect();
+            let _ = writeln!(out, "  ({} of the records are masked: {})", self.masked, parts.join(", "));
+        }
+        if self.cut > 0 {
+            let _ = writeln!(out, "  ({} of the records have a part of the body only)", self.cut);
         }
     }
 }
@@ -241,7 +258,6 @@ impl Case {
                 was: was.as_ref().map(text),
                 now: now.as_ref().map(text),
             },
-            remark: remark(record).filter(|_| change.is_difference()),
             first: at,
             last: at,
             times: 1,
@@ -260,9 +276,6 @@ impl Case {
                 let _ = writeln!(out, "    {word}: {text}");
             }
         }
-        if let Some(remark) = &self.remark {
-            let _ = writeln!(out, "    ({remark})");
-        }
     }
 }
 
@@ -271,18 +284,6 @@ fn told(verdict: &Verdict) -> String {
     let metrics = verdict.metrics.iter().map(|(name, value)| format!("{name} = {value}"));
     let texts = verdict.annotations.iter().map(|(name, text)| format!("{name} = \"{text}\""));
     metrics.chain(texts).collect::<Vec<_>>().join(", ")
-}
-
-/// Why a record may not show to a check what it saw then.
-fn remark(record: &Record) -> Option<String> {
-    let body = record.observed.exchange.body.len() as u64;
-    let cut = record
-        .body_cut_from
-        .map(|whole| format!("the record has {} of the body's {}", ByteSize(body), ByteSize(whole)));
-    let masked =
-        (!record.masked.is_empty()).then(|| format!("masked in the record: {}", record.masked.join(", ")));
-    let remarks: Vec<_> = cut.into_iter().chain(masked).collect();
-    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 fn date(at: UnixNanos) -> String {
@@ -313,81 +314,4 @@ pub(super) fn notes(records: &RecordReader) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// Verdicts as lines of JSON, in the order of the attempts.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    waiting: Vec<u8>,
-}
-
-impl Lines {
-    /// Adds the verdicts of an attempt.
-    pub(super) fn add(&mut self, record: &Record, replayed: &Replayed) -> io::Result<()> {
-        for compared in &replayed.checks {
-            write_line(&line(record, replayed, compared), &mut self.waiting);
-        }
-        if self.waiting.len() < CHUNK { Ok(()) } else { self.print() }
-    }
-
-    /// Prints what is left.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.print()
-    }
-
-    fn print(&mut self) -> io::Result<()> {
-        let text = String::from_utf8_lossy(&self.waiting).into_owned();
-        self.waiting.clear();
-        output::data(&text)
-    }
-}
-
-fn line(record: &Record, replayed: &Replayed, compared: &Compared) -> Value {
-    let Compared { was, now, change } = compared;
-    let named = now.as_ref().or(was.as_ref());
-    let change = match change {
-        Change::Status => "status",
-        Change::Words => "words",
-        Change::New => "new",
-        Change::Gone => "gone",
-        Change::Unjudged => "unjudged",
-        Change::Same => "same",
-    };
-    let at = Timestamp::from_nanosecond(i128::from(record.observed.started_at.0)).unwrap_or_default();
-    let mut line = json!({
-        "started_at": format!("{at:.6}"),
-        "pipeline": record.pipeline,
-        "target": record.observed.target.name,
-        "run_id": record.run_id,
-        "seq": record.seq,
-        "check_name": named.map(|verdict| &verdict.check_name),
-        "change": change,
-        "outcome": { "was": replayed.was.as_str(), "now": replayed.now.as_str() },
-    });
-    let optional = [
-        ("was", was.as_ref().map(verdict)),
-        ("now", now.as_ref().map(verdict)),
-        ("body_cut_from", record.body_cut_from.map(Value::from)),
-        ("masked", (!record.masked.is_empty()).then(|| json!(record.masked))),
-    ];
-    for (key, value) in optional {
-        if let Some(value) = value {
-            line[key] = value;
-        }
-    }
-    line
-}
-
-fn verdict(verdict: &Verdict) -> Value {
-    let metrics: Map<_, _> =
-        verdict.metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let annotations: Map<_, _> =
-        verdict.annotations.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
-    json!({
-        "plugin": verdict.plugin,
-        "status": verdict.status.as_str(),
-        "message": verdict.message,
-        "metrics": metrics,
-        "annotations": annotations,
-    })
 }

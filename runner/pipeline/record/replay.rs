@@ -32,11 +32,27 @@ pub enum Change {
     Gone,
     /// The check could not judge then for a reason of the machine's.
     Unjudged,
+    /// The same check would say otherwise of the record, since a part of what it saw is masked or cut
+    /// there: so it would say what it said.
+    Blurred,
     /// The same.
     Same,
 }
 
 impl Change {
+    /// Its name in lines for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Words => "words",
+            Self::New => "new",
+            Self::Gone => "gone",
+            Self::Unjudged => "unjudged",
+            Self::Blurred => "blurred",
+            Self::Same => "same",
+        }
+    }
+
     /// Whether verdicts differ.
     pub fn is_difference(self) -> bool {
         matches!(self, Self::Status | Self::Words)
@@ -146,13 +162,20 @@ impl Replay {
         notes: &[CallNote],
     ) -> Replayed {
         let is_masked = !record.masked.is_empty();
+        let is_blurred = is_masked || record.body_cut_from.is_some();
         let fault = |verdict: &Verdict| notes.iter().find(|note| note.check == verdict.check_name)?.fault;
         let mut checks: Vec<_> = verdicts
             .into_iter()
             .map(|now| {
-                let was = record.verdict(&now.check_name);
-                let change = was.map_or(Change::New, |was| change(was, &now, fault(&now), is_masked));
-                Compared { was: was.map(|was| was.verdict.clone()), now: Some(now), change }
+                let Some(was) = record.verdict(&now.check_name) else {
+                    return Compared { was: None, now: Some(now), change: Change::New };
+                };
+                let change = change(was, &now, fault(&now), is_masked);
+                let was_then = Some(was.verdict.clone());
+                if change.is_difference() && is_blurred && is_same(set, was) {
+                    return Compared { was: was_then.clone(), now: was_then, change: Change::Blurred };
+                }
+                Compared { was: was_then, now: Some(now), change }
             })
             .collect();
         let is_known = |name: &str| set.checks().iter().any(|check| *check.spec().name == *name);
@@ -170,6 +193,12 @@ impl Replay {
         let now = judge(&record.observed.exchange, &standing);
         Replayed { checks, was: record.outcome, now }
     }
+}
+
+/// Whether the check that said it is the one of that name in the set.
+fn is_same(set: &CheckSet, was: &RecordedVerdict) -> bool {
+    let of_name = |check: &&ConfiguredCheck| check.spec().name == was.verdict.check_name;
+    set.checks().iter().find(of_name).is_some_and(|check| check.fingerprint() == was.fingerprint)
 }
 
 fn has_name(compared: &Compared, name: &str) -> bool {

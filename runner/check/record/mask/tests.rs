@@ -19,22 +19,22 @@ fn headers_keep_what_is_no_secret() {
     let rules = rules(&[("authorization", "Bearer hunter2hunter2")], None);
     let cases = [
         ("content-type", "text/html", "text/html"),
-        ("set-cookie", "sid=abc; Path=/; Secure; HttpOnly", "sid=<masked>; Path=/; Secure; HttpOnly"),
+        ("set-cookie", "sid=abc; Path=/; Secure; HttpOnly", "sid=[masked]; Path=/; Secure; HttpOnly"),
         ("set-cookie", "sid=; Max-Age=0", "sid=; Max-Age=0"),
-        ("set-cookie", "abc", "<masked>"),
-        ("www-authenticate", "Negotiate YWJj", "Negotiate <masked>"),
+        ("set-cookie", "abc", "[masked]"),
+        ("www-authenticate", "Negotiate YWJj", "Negotiate [masked]"),
         ("www-authenticate", "Negotiate", "Negotiate"),
-        ("proxy-authenticate", "Digest nonce=\"1\"", "Digest <masked>"),
-        ("X-API-Key", "abc", "<masked>"),
-        ("x-csrf-token", "abc", "<masked>"),
-        ("x-session-id", "abc", "<masked>"),
-        ("authentication-info", "nextnonce=\"1\"", "<masked>"),
-        ("x-shop-user", "anna", "<masked>"),
+        ("proxy-authenticate", "Digest nonce=\"1\"", "Digest [masked]"),
+        ("X-API-Key", "abc", "[masked]"),
+        ("x-csrf-token", "abc", "[masked]"),
+        ("x-session-id", "abc", "[masked]"),
+        ("authentication-info", "nextnonce=\"1\"", "[masked]"),
+        ("x-shop-user", "anna", "[masked]"),
         ("x-shop-user", "", ""),
         ("location", "https://user:pass@shop.example/a@b", "https://shop.example/a@b"),
         ("link", "<http://a@b/>; rel=x, <http://c/>", "<http://b/>; rel=x, <http://c/>"),
-        ("x-echo", "it was hunter2hunter2!", "it was <masked>!"),
-        ("location", "https://u:p@x/?t=hunter2hunter2", "https://x/?t=<masked>"),
+        ("x-echo", "it was hunter2hunter2!", "it was [masked]!"),
+        ("location", "https://u:p@x/?t=hunter2hunter2", "https://x/?t=[masked]"),
         ("content-security-policy", "default-src https://cdn.example", "default-src https://cdn.example"),
         ("etag", "\"abc\"", "\"abc\""),
     ];
@@ -64,16 +64,16 @@ fn what_the_request_sent_is_found_in_the_forms_of_an_echo() {
         Some("user=anna&password=form-secret"),
     );
     let cases = [
-        (basic.as_str(), "<masked>"),
-        (&basic[6..], "<masked>"),
-        ("the password is top secret.", "the password is <masked>."),
-        ("?p=top%20secret&q=top+secret", "?p=<masked>&q=<masked>"),
-        ("cookie-one and cookie-two", "<masked> and <masked>"),
-        ("{\"x\":\"trace-\\\"quoted\\\"\"}", "{\"x\":\"<masked>\"}"),
-        ("user=anna&password=form-secret", "<masked>"),
-        ("k3y!k3k3y!k3", "<masked><masked>"),
+        (basic.as_str(), "[masked]"),
+        (&basic[6..], "[masked]"),
+        ("the password is top secret.", "the password is [masked]."),
+        ("?p=top%20secret&q=top+secret", "?p=[masked]&q=[masked]"),
+        ("cookie-one and cookie-two", "[masked] and [masked]"),
+        ("{\"x\":\"trace-\\\"quoted\\\"\"}", "{\"x\":\"[masked]\"}"),
+        ("user=anna&password=form-secret", "[masked]"),
+        ("k3y!k3k3y!k3", "[masked][masked]"),
         // A message shows the begin of a value only.
-        ("\"Basic YW5uYT…\"", "\"<masked>…\""),
+        ("\"Basic YW5uYT…\"", "\"[masked]…\""),
     ];
     for (text, expected) in cases {
         let masked =
@@ -94,13 +94,13 @@ fn what_a_response_hides_in_a_header_is_hidden_elsewhere_too() {
     headers.append("x-copy", RESPONSE_TOKEN.parse().unwrap());
     let mut masking = masking(&rules);
     let shown = rules.headers(&headers, &mut masking);
-    assert_eq!(shown["x-copy"], "<masked>");
+    assert_eq!(shown["x-copy"], "[masked]");
     let page = format!("<input value=\"{RESPONSE_TOKEN}\"> german");
     let page = masking.secrets.masked(page.as_bytes(), true).unwrap();
-    assert_eq!(String::from_utf8(page).unwrap(), "<input value=\"<masked>\"> german");
+    assert_eq!(String::from_utf8(page).unwrap(), "<input value=\"[masked]\"> german");
     let message =
         masking.line(b"set-cookie is \"lang=german\", token \"0123456789abcd\xe2\x80\xa6\"").unwrap();
-    assert_eq!(String::from_utf8(message).unwrap(), "set-cookie is \"lang=<masked>\", token \"<masked>…\"");
+    assert_eq!(String::from_utf8(message).unwrap(), "set-cookie is \"lang=[masked]\", token \"[masked]…\"");
 }
 
 #[test]
@@ -122,4 +122,13 @@ fn a_body_is_cut_at_a_character_where_it_is_text() {
         let found = cut(&Bytes::copy_from_slice(body), most);
         assert_eq!(found.as_deref(), expected, "{body:?} {most}");
     }
+}
+
+#[test]
+fn the_page_names_every_word() {
+    let page = include_str!("../../RECORDS.md");
+    for word in SECRET_WORDS {
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+    }
+    assert!(page.contains(&format!("`{MASK}`")));
 }
