@@ -51,11 +51,11 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
     /// Only attempts since a moment (2026-11-22T03:00:00Z, 2026-11-22) or an age (90m, 12h, 2d)
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+    since: Option<UnixNanos>,
     /// Only attempts before a moment or an age
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
+    #[arg(long, value_name = "WHEN", value_parser = when::parse)]
+    until: Option<UnixNanos>,
     /// For people, or a JSON object for each verdict
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
@@ -81,17 +81,6 @@ struct Wanted {
 /// Replays records.
 pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Exit> {
     let clock = Clock::system();
-    let now = clock.wall();
-    let (since, until) = match (
-        moment("--since", args.since.as_deref(), now),
-        moment("--until", args.until.as_deref(), now),
-    ) {
-        (Ok(since), Ok(until)) => (since, until),
-        (since, until) => {
-            since.err().into_iter().chain(until.err()).for_each(|error| output::error(&error));
-            return Ok(Exit::Usage);
-        }
-    };
     let wanted = match &args.plugin {
         Some(plugin) => of_plugin(plugin, &args)?,
         None => of_pipelines(&args)?,
@@ -105,8 +94,8 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Exit> {
     let selection = Selection {
         pipelines: wanted.every.is_none().then(|| wanted.sets.keys().cloned().collect()),
         targets: names(args.target),
-        since,
-        until,
+        since: args.since,
+        until: args.until,
     };
     let records = RecordReader::open(&folders, &selection).map_err(|(path, error)| {
         anyhow::Error::new(error).context(format!("cannot read {}", path.display()))
@@ -128,15 +117,7 @@ async fn compare(
     mut report: Report,
     mut lines: Option<Lines>,
 ) -> anyhow::Result<Exit> {
-    while let Some(record) = records.next() {
-        let record = match record {
-            Ok(record) => record,
-            Err(unreadable) => {
-                records.unreadable_lines += 1;
-                records.unreadable.push(unreadable);
-                continue;
-            }
-        };
+    for record in records.by_ref() {
         let Some(replayed) = replay.judge(&record).await else { continue };
         if let Some(lines) = &mut lines {
             lines.add(&record, &replayed)?;
@@ -154,11 +135,6 @@ async fn compare(
         None => output::data(&report.text())?,
     }
     Ok(if report.differs() { Exit::Negative } else { Exit::Success })
-}
-
-fn moment(option: &str, text: Option<&str>, now: UnixNanos) -> Result<Option<UnixNanos>, String> {
-    let read = |text: &str| when::read(text, now).map_err(|error| format!("{option} \"{text}\": {error}"));
-    text.map(read).transpose()
 }
 
 /// The checks of pipelines; `Err` where a file is wrong, or a check is not there, which has been told.
@@ -213,6 +189,10 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
         output::error(&reason);
         Ok(Err(Exit::Config))
     };
+    if args.check.len() > 1 {
+        output::error("--plugin takes the place of one check: give --check once");
+        return Ok(Err(Exit::Usage));
+    }
     let path = Path::new(wanted);
     let is_path = path.extension().is_some_and(|ending| ending == "wasm");
     let bytes = match check::bundled(wanted) {

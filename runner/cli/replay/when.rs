@@ -4,11 +4,16 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::clock::UnixNanos;
+use crate::clock::{Clock, UnixNanos};
 use crate::config::parse_duration;
 
+/// Reads a moment; an age counts back from now.
+pub(super) fn parse(text: &str) -> Result<UnixNanos, &'static str> {
+    read(text, Clock::system().wall())
+}
+
 /// Reads a moment; an age counts back from `now`. The error says what is wanted.
-pub(super) fn read(text: &str, now: UnixNanos) -> Result<UnixNanos, &'static str> {
+fn read(text: &str, now: UnixNanos) -> Result<UnixNanos, &'static str> {
     if let Ok(age) = parse_duration(text) {
         return Ok(now.minus(age));
     }

@@ -203,20 +203,20 @@ impl RecordReader {
 }
 
 impl Iterator for RecordReader {
-    type Item = Result<Record, Unreadable>;
+    type Item = Record;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let place = self.places.next()?;
-        let read = self.read(place);
-        let unreadable = |reason| {
-            let path = self.files[place.file].clone();
-            Unreadable { path, line: place.line, reason }
-        };
-        Some(read.map_err(unreadable))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.places.size_hint()
+    /// The next record; one that cannot be read any more is told like the others, and passed over.
+    fn next(&mut self) -> Option<Record> {
+        loop {
+            let place = self.places.next()?;
+            match self.read(place) {
+                Ok(record) => return Some(record),
+                Err(reason) => {
+                    let path = self.files[place.file].clone();
+                    self.tell(&path, place.line, reason);
+                }
+            }
+        }
     }
 }
 

@@ -111,16 +111,17 @@ fn secrets_are_not_printed() {
 
 #[test]
 fn a_body_is_cut_at_a_character_where_it_is_text() {
-    let cases: [(&[u8], usize, Option<&[u8]>); 5] = [
-        (b"abc", 3, None),
-        (b"abcd", 3, Some(b"abc")),
-        ("aé".as_bytes(), 2, Some(b"a")),
-        (b"\xff\xff\xff", 2, Some(b"\xff\xff")),
-        (b"abc", 0, Some(b"")),
+    let cases: [(&[u8], usize, &[u8]); 5] = [
+        (b"abc", 3, b"abc"),
+        (b"abcd", 3, b"abc"),
+        ("aé".as_bytes(), 2, b"a"),
+        (b"\xff\xff\xff", 2, b"\xff\xff"),
+        (b"abc", 0, b""),
     ];
     for (body, most, expected) in cases {
         let found = cut(&Bytes::copy_from_slice(body), most);
-        assert_eq!(found.as_deref(), expected, "{body:?} {most}");
+        assert_eq!(found.is_some(), body != expected, "{body:?} {most}");
+        assert_eq!(found.as_deref().unwrap_or(body), expected, "{body:?} {most}");
     }
 }
 
