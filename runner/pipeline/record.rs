@@ -23,7 +23,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use self::files::{NotKept, RecordFiles};
-use self::queue::{Job, RecordQueue};
+use self::queue::RecordQueue;
 use super::Built;
 use crate::check::{CallNote, Record};
 use crate::clock::Clock;
@@ -55,10 +55,18 @@ pub struct RecordCounters {
     pub files_removed: AtomicU64,
 }
 
+/// An attempt to be recorded.
+#[derive(Debug)]
+struct Job {
+    pipeline: Arc<Built>,
+    row: ProbeResult,
+    notes: Vec<CallNote>,
+}
+
 /// Takes attempts and has them written by a thread of its own.
 #[derive(Debug)]
 pub struct Recorder {
-    queue: Arc<RecordQueue>,
+    queue: Arc<RecordQueue<Job>>,
     counters: Arc<RecordCounters>,
     thread: Mutex<Option<JoinHandle<()>>>,
     has_left_out: AtomicBool,
@@ -155,7 +163,7 @@ pub struct RecordFolders {
 
 /// The recorder at work, on its own thread.
 struct Work {
-    queue: Arc<RecordQueue>,
+    queue: Arc<RecordQueue<Job>>,
     counters: Arc<RecordCounters>,
     clock: Clock,
     folders: RecordFolders,
@@ -223,7 +231,7 @@ impl Work {
 }
 
 /// Tells whoever waits that the thread has ended, however it did.
-struct EndOnDrop(Arc<RecordQueue>);
+struct EndOnDrop(Arc<RecordQueue<Job>>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {

@@ -136,14 +136,12 @@ impl RecordRules {
         if let Some(failure) = &mut exchange.failure {
             masking.text(&mut failure.message, "error_message");
         }
-        if let Some(body) = masking.secrets.masked(&exchange.body, true) {
-            exchange.body = body.into();
-            masking.parts.insert("body".to_owned());
-        }
         let whole = exchange.body.len();
-        if let Some(cut) = cut(&exchange.body, self.max_body) {
-            exchange.body = cut;
-            record.body_cut_from = Some(whole as u64);
+        let (body, is_masked, is_cut) = masking.secrets.body(&exchange.body, self.max_body);
+        exchange.body = body;
+        record.body_cut_from = is_cut.then_some(whole as u64);
+        if is_masked {
+            masking.parts.insert("body".to_owned());
         }
         for recorded in &mut record.verdicts {
             let verdict = &mut recorded.verdict;
@@ -294,6 +292,22 @@ impl Secrets {
         self
     }
 
+    /// The first bytes of a body without secrets; whether any was masked, and whether it is not all of it.
+    /// No more of it is looked through than is kept.
+    fn body(&self, body: &Bytes, most: usize) -> (Bytes, bool, bool) {
+        let longest = self.0.first().map_or(0, |secret| secret.text.len());
+        // So far that a secret that begins in what is kept is there whole.
+        let reach = body.len().min(most.saturating_add(longest));
+        let masked = self.masked(&body[..reach], true).map(Bytes::from);
+        let is_masked = masked.is_some();
+        let seen = masked.unwrap_or_else(|| body.slice(..reach));
+        // One that begins behind may be there in part, and masks may have brought it nearer.
+        let safe = if reach < body.len() { seen.len().saturating_sub(longest) } else { seen.len() };
+        let kept = cut(&seen, most.min(safe)).unwrap_or_else(|| seen.clone());
+        let is_cut = reach < body.len() || kept.len() < seen.len();
+        (kept, is_masked, is_cut)
+    }
+
     /// The bytes without secrets; none where there are none.
     fn masked(&self, bytes: &[u8], are_body: bool) -> Option<Vec<u8>> {
         let mut found: Option<Vec<u8>> = None;
@@ -312,7 +326,7 @@ impl Secret {
         let telling = &self.text[..self.known_by];
         let mut out = Vec::new();
         let mut rest = bytes;
-        while let Some(at) = rest.windows(telling.len()).position(|part| part == telling) {
+        while let Some(at) = find(rest, telling) {
             out.extend_from_slice(&rest[..at]);
             out.extend_from_slice(MASK.as_bytes());
             let same = rest[at..].iter().zip(&self.text).take_while(|(a, b)| a == b).count();
@@ -324,6 +338,19 @@ impl Secret {
         out.extend_from_slice(rest);
         Some(out)
     }
+}
+
+/// Where a text that is not empty begins in others.
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let (first, rest) = text.split_first()?;
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| byte == first) {
+        from += at + 1;
+        if bytes[from..].starts_with(rest) {
+            return Some(from - 1);
+        }
+    }
+    None
 }
 
 /// A cookie without its value: its name and its attributes stay. One that is emptied has none.

@@ -1,36 +1,24 @@
 //! What waits to be recorded, with a bound in number and in bytes of bodies.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crate::check::CallNote;
-use crate::model::ProbeResult;
-use crate::pipeline::Built;
 
 /// Attempts that may wait: some seconds of a busy runner.
 const WAITING: usize = 4_096;
 /// Bytes of their bodies that may wait.
 const WAITING_BYTES: usize = 64 << 20;
 
-/// An attempt to be recorded.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) pipeline: Arc<Built>,
-    pub(super) row: ProbeResult,
-    pub(super) notes: Vec<CallNote>,
-}
-
 /// What waits, between the tasks of probes and the recorder's thread.
-#[derive(Debug, Default)]
-pub(super) struct RecordQueue {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(super) struct RecordQueue<T> {
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<(usize, Job)>,
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<(usize, T)>,
     bytes: usize,
     /// Whether nothing more comes.
     is_closed: bool,
@@ -38,9 +26,16 @@ struct State {
     has_ended: bool,
 }
 
-impl RecordQueue {
+impl<T> Default for RecordQueue<T> {
+    fn default() -> Self {
+        let state = State { waiting: VecDeque::new(), bytes: 0, is_closed: false, has_ended: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+impl<T> RecordQueue<T> {
     /// Adds a job whose body has so many bytes. False, and the job is not made, where there is no room.
-    pub(super) fn push(&self, bytes: usize, job: impl FnOnce() -> Job) -> bool {
+    pub(super) fn push(&self, bytes: usize, job: impl FnOnce() -> T) -> bool {
         let mut state = self.state();
         let is_full = state.waiting.len() >= WAITING || state.bytes.saturating_add(bytes) > WAITING_BYTES;
         if state.has_ended || state.is_closed || is_full {
@@ -53,7 +48,7 @@ impl RecordQueue {
     }
 
     /// The next job; waits for it. None at the end.
-    pub(super) fn next(&self) -> Option<Job> {
+    pub(super) fn next(&self) -> Option<T> {
         let mut state = self.state();
         loop {
             if state.has_ended {
@@ -97,7 +92,54 @@ impl RecordQueue {
         state.has_ended
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_even_made() {
+        let queue = RecordQueue::default();
+        assert!((0..WAITING).all(|number| queue.push(0, || number)));
+        assert!(!queue.push(0, || panic!("there is no room")));
+        assert_eq!(queue.next(), Some(0));
+        assert!(queue.push(0, || 7));
+
+        let queue = RecordQueue::default();
+        assert!(queue.push(WAITING_BYTES - 1, || 0));
+        assert!(!queue.push(2, || 1) && queue.push(1, || 2));
+        assert_eq!(queue.next(), Some(0));
+        assert!(queue.push(2, || 3));
+    }
+
+    #[test]
+    fn a_closed_queue_gives_what_it_has_and_takes_nothing() {
+        let queue = RecordQueue::default();
+        queue.push(1, || 1);
+        queue.close();
+        assert!(!queue.push(1, || 2));
+        assert_eq!((queue.next(), queue.next()), (Some(1), None));
+    }
+
+    #[test]
+    fn an_ended_queue_has_nothing_and_says_what_it_had() {
+        let queue = Arc::new(RecordQueue::default());
+        assert!(!queue.wait_for_end(Duration::ZERO));
+        queue.push(1, || 1);
+        queue.push(1, || 2);
+        let waiting = Arc::clone(&queue);
+        let waiting = thread::spawn(move || waiting.wait_for_end(Duration::from_mins(1)));
+        assert_eq!(queue.end(), 2);
+        assert!(waiting.join().unwrap());
+        assert_eq!((queue.next(), queue.end()), (None, 0));
     }
 }

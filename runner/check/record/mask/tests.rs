@@ -126,6 +126,27 @@ fn a_body_is_cut_at_a_character_where_it_is_text() {
 }
 
 #[test]
+fn a_secret_at_the_cut_is_masked_whole() {
+    let secret = "0123456789-secret-of-the-request";
+    let rules = rules(&[("x-value", secret)], None);
+    for before in 0..200 {
+        let text = format!("{}{secret}{}{secret}", ".".repeat(before), ",".repeat(before));
+        for most in [0, 1, 10, 40, 100, 1_000] {
+            let body = Bytes::from(text.clone());
+            let (kept, _, is_cut) = rules.sent.body(&body, most);
+            assert!(kept.len() <= most);
+            let shown = String::from_utf8(kept.to_vec()).unwrap();
+            let left = shown.replace(MASK, "").replace(['.', ','], "");
+            // What is left is at most the begin of a mask.
+            assert!(MASK.starts_with(&left), "{before} {most}: {shown}");
+            let masked = text.replace(secret, MASK);
+            assert!(masked.starts_with(&shown));
+            assert_eq!(is_cut, shown != masked, "{before} {most}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn the_page_names_every_word() {
     let page = include_str!("../../RECORDS.md");
     for word in SECRET_WORDS {
