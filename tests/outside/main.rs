@@ -28,6 +28,7 @@ mod hostile_peers;
 mod hostile_plugins;
 mod lock;
 mod readers;
+mod records;
 mod recovery;
 mod remembering;
 mod run_once;
