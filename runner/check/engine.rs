@@ -29,11 +29,12 @@ const GUARD: u64 = 32 << 20;
 
 /// Proposals that no check needs, or that cost determinism or the memory bound. Several memories in a
 /// module stay on: the adapters between the modules of an interpreter's component have two.
-const OFF: [WasmFeatures; 6] = [
+const OFF: [WasmFeatures; 7] = [
     WasmFeatures::MEMORY64,
     WasmFeatures::RELAXED_SIMD,
     WasmFeatures::TAIL_CALL,
     WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
     WasmFeatures::WIDE_ARITHMETIC,
     WasmFeatures::CUSTOM_PAGE_SIZES,
 ];

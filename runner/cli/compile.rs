@@ -2,9 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Exit, output};
-use crate::check::{self, CheckEngine, CompileCache, CompilePlace, EngineSettings};
+use crate::check::{
+    self, CheckEngine, CompileCache, CompilePlace, EngineSettings, FileState, MemoryState, StateStore,
+};
 use crate::clock::Clock;
 use crate::pipeline::Workshop;
 
@@ -42,9 +45,14 @@ impl Keep<'_> {
     }
 }
 
-/// A workshop whose plugins are compiled in child processes.
-pub(super) fn workshop(keep: Keep<'_>) -> anyhow::Result<Workshop> {
-    Ok(Workshop::with_settings(settings(keep))?)
+/// A workshop whose plugins are compiled in child processes, and whose checks remember in `state`, or else
+/// as long as the process lives.
+pub(super) fn workshop(keep: Keep<'_>, state: Option<Arc<FileState>>) -> anyhow::Result<Workshop> {
+    let state: Arc<dyn StateStore> = match state {
+        Some(state) => state,
+        None => Arc::new(MemoryState::default()),
+    };
+    Ok(Workshop::with(settings(keep), state)?)
 }
 
 /// An engine that compiles in child processes.

@@ -11,7 +11,7 @@ use crate::cli::{Exit, output};
 use crate::config::{did_you_mean, read_input};
 
 /// The bytes of a plugin: of a file that ends in `.wasm`, else of the bundled check of that name.
-pub(super) fn bytes(wanted: &str) -> anyhow::Result<Vec<u8>> {
+pub(in crate::cli) fn bytes(wanted: &str) -> anyhow::Result<Vec<u8>> {
     let path = Path::new(wanted);
     if path.extension().is_some_and(|ending| ending == "wasm") || path.is_file() {
         // A file that is longer is refused by the plugin's own limit.
@@ -31,7 +31,7 @@ pub(super) fn bytes(wanted: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The plugin itself, and what makes its instances.
-pub(super) fn plugin(wanted: &str, bytes: &[u8]) -> anyhow::Result<Arc<Plugin>> {
+pub(in crate::cli) fn plugin(wanted: &str, bytes: &[u8]) -> anyhow::Result<Arc<Plugin>> {
     let engine = Arc::new(compile::engine(Keep::InCache)?);
     let plugin =
         Plugin::load(&engine, bytes).with_context(|| format!("the plugin \"{wanted}\" cannot be used"))?;
