@@ -130,11 +130,11 @@ impl Record {
             attempt: row.attempt,
             is_final: row.is_final,
             outcome: row.outcome,
-            observed: Arc::new(Observed {
-                target: Arc::clone(&row.target),
-                exchange: Arc::clone(&row.exchange),
-                started_at: row.started_at,
-            }),
+            observed: Arc::new(Observed::new(
+                Arc::clone(&row.target),
+                Arc::clone(&row.exchange),
+                row.started_at,
+            )),
             body_cut_from: None,
             masked: Vec::new(),
             verdicts: verdicts.collect(),

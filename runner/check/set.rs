@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
+use super::compile::FreezeError;
 use super::component::{ConfigureError, Plugin};
 use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
+use super::instances::{Instances, Isolation};
 use super::limits::Limits;
 use super::observed::Observed;
 use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
-use super::sandbox::{self, Answer, Run};
+use super::sandbox::{Answer, Run};
 use super::state::{Staged, StateEntries, StateKey, StateStore};
 use crate::clock::Clock;
 use crate::model::{CheckStatus, Severity, Verdict};
@@ -32,6 +34,8 @@ pub struct CheckSpec {
     pub limits: Limits,
     /// Its configuration, JSON text.
     pub config: Arc<str>,
+    /// How much of a call's instance others have used before.
+    pub isolation: Isolation,
 }
 
 /// A check whose plugin has taken its configuration.
@@ -39,13 +43,25 @@ pub struct CheckSpec {
 pub struct ConfiguredCheck {
     spec: CheckSpec,
     plugin: Arc<Plugin>,
+    instances: Arc<Instances>,
 }
 
 impl ConfiguredCheck {
     /// Tries the configuration on the plugin. Blocks as [`Plugin::load`] does.
     pub fn new(plugin: &Arc<Plugin>, spec: CheckSpec) -> Result<Self, ConfigureError> {
-        plugin.configure(&spec.config, spec.limits)?;
-        Ok(Self { spec, plugin: Arc::clone(plugin) })
+        let instances = Instances::new(plugin, &spec.config, spec.limits, spec.isolation)?;
+        Ok(Self { spec, plugin: Arc::clone(plugin), instances })
+    }
+
+    /// Freezes it now instead of when it has been called often enough. Blocks, for seconds where it was
+    /// not done before.
+    pub fn freeze(&self) -> Result<(), FreezeError> {
+        self.instances.freeze()
+    }
+
+    /// Whether calls begin from a snapshot.
+    pub fn is_frozen(&self) -> bool {
+        self.instances.is_frozen()
     }
 
     /// What the pipeline file says.
@@ -157,6 +173,13 @@ impl CheckSet {
         Judgement { verdicts, notes, staged: Vec::new() }
     }
 
+    /// Calls the checks one after the other on this thread, without a deadline but their own limits: for
+    /// commands that judge what was recorded or made up. A pipeline's attempts go through a
+    /// [`CheckPool`](super::CheckPool).
+    pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
+        self.judge(observed, &Arc::default(), clock, |_, _| {})
+    }
+
     /// Calls the checks one after the other. `count` is told of every call.
     pub(super) fn judge(
         &self,
@@ -207,8 +230,7 @@ impl CheckSet {
             observed: Arc::clone(observed),
             staged: Staged::new(&self.state, key),
         };
-        let plugin = &check.plugin;
-        let call = || sandbox::run(plugin.engine(), plugin.template(), &check.spec.config, run);
+        let call = || check.instances.run(run);
         // A fault of ours in one call must not cost the thread: nothing of the call outlives it.
         panic::catch_unwind(AssertUnwindSafe(call))
             .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))))

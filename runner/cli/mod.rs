@@ -1,5 +1,6 @@
 //! The commands: one file each; only `output.rs` prints.
 
+mod compile;
 mod demo;
 mod exit;
 mod interrupt;
@@ -55,6 +56,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
+    /// Compile a plugin that comes over standard input: the program calls itself with this
+    #[command(name = crate::check::COMPILE_COMMAND, hide = true)]
+    Compile,
 }
 
 /// How results are printed.
@@ -92,6 +96,7 @@ pub fn main() -> Exit {
         Command::Validate(args) => validate::validate(&args),
         Command::Replay(args) => replay::replay(args),
         Command::Plugin(args) => plugin::plugin(args),
+        Command::Compile => compile::compile(),
     };
     done.unwrap_or_else(|error| {
         output::error(&format!("{error:#}"));

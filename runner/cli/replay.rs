@@ -14,16 +14,15 @@ use clap::Args;
 
 use self::lines::Lines;
 use self::report::Report;
+use super::compile::{self, Keep};
+use super::plugin::load;
 use super::run::block_on;
 use super::{Exit, OutputFormat, output, validate};
-use crate::check::{
-    self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, ConfiguredCheck, Limits, MemoryState,
-    PLUGIN_BYTES_MAX, Plugin,
-};
+use crate::check::{CheckSet, CheckSpec, ConfiguredCheck, Isolation, Limits, MemoryState, Plugin};
 use crate::clock::{Clock, UnixNanos};
-use crate::config::{Diagnostics, did_you_mean, parse_name, read_input};
+use crate::config::{Diagnostics, did_you_mean, parse_name};
 use crate::model::Severity;
-use crate::pipeline::{self, RecordReader, Replay, Selection, Workshop, records_folder};
+use crate::pipeline::{self, RecordReader, Replay, Selection, records_folder};
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
@@ -140,7 +139,11 @@ async fn compare(
 /// The checks of pipelines; `Err` where a file is wrong, or a check is not there, which has been told.
 fn of_pipelines(args: &ReplayArgs) -> anyhow::Result<Result<Wanted, Exit>> {
     let mut diagnostics = Diagnostics::default();
-    let built = pipeline::build_all(&args.paths, &Workshop::new()?, &mut diagnostics);
+    let built = pipeline::build_all(
+        &args.paths,
+        &compile::workshop(Keep::ReadState(&args.data, &args.runner), None)?,
+        &mut diagnostics,
+    );
     validate::tell(&diagnostics);
     if diagnostics.has_errors() {
         return Ok(Err(Exit::Config));
@@ -193,21 +196,11 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
         output::error("--plugin takes the place of one check: give --check once");
         return Ok(Err(Exit::Usage));
     }
-    let path = Path::new(wanted);
-    let is_path = path.extension().is_some_and(|ending| ending == "wasm");
-    let bytes = match check::bundled(wanted) {
-        Some(bytes) if !is_path => bytes.to_vec(),
-        _ if !is_path => {
-            return refused(format!(
-                "there is no bundled plugin \"{wanted}\": there are {}, and a file of your own ends in .wasm",
-                BUNDLED_NAMES.join(", ")
-            ));
-        }
-        _ => match read_input(path, PLUGIN_BYTES_MAX as u64) {
-            Ok(bytes) => bytes,
-            Err(reason) => return refused(format!("the plugin \"{wanted}\" cannot be read: {reason}")),
-        },
+    let bytes = match load::bytes(wanted) {
+        Ok(bytes) => bytes,
+        Err(error) => return refused(format!("{error:#}")),
     };
+    let path = Path::new(wanted);
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(wanted);
     let name = match parse_name(args.check.first().map_or(stem, String::as_str)) {
         Ok(name) => name,
@@ -222,11 +215,11 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
         on_error: args.on_error,
         limits: Limits::default(),
         config: args.config.as_str().into(),
+        isolation: Isolation::default(),
     };
-    let engine = Arc::new(CheckEngine::new()?);
-    let plugin = match Plugin::load(&engine, &bytes) {
-        Ok(plugin) => Arc::new(plugin),
-        Err(error) => return refused(format!("the plugin \"{wanted}\" cannot be used: {error}")),
+    let plugin = match load::plugin(wanted, &bytes) {
+        Ok(plugin) => plugin,
+        Err(error) => return refused(format!("{error:#}")),
     };
     if let Err(error) = ConfiguredCheck::new(&plugin, spec.clone()) {
         return refused(format!("the plugin \"{wanted}\" does not take --config: {error}"));

@@ -155,11 +155,7 @@ fn observed() -> BoxedStrategy<Observed> {
         every,
     });
     (target, exchange(), any::<i64>())
-        .prop_map(|(target, exchange, at)| Observed {
-            target: Arc::new(target),
-            exchange: Arc::new(exchange),
-            started_at: UnixNanos(at),
-        })
+        .prop_map(|(target, exchange, at)| Observed::new(Arc::new(target), Arc::new(exchange), UnixNanos(at)))
         .boxed()
 }
 

@@ -150,7 +150,7 @@ impl RecordLine {
             masked,
             verdicts,
         } = record;
-        let Observed { target, exchange, started_at } = &**observed;
+        let Observed { target, exchange, started_at, .. } = &**observed;
         Self {
             format: RECORD_FORMAT,
             pipeline: Arc::clone(pipeline),
@@ -170,11 +170,9 @@ impl RecordLine {
     }
 
     fn into_record(self) -> Result<Record, RecordError> {
-        let observed = Observed {
-            target: Arc::new(self.target.into_target()?),
-            exchange: Arc::new(self.exchange.into_exchange()?),
-            started_at: moment(&self.started_at)?,
-        };
+        let target = Arc::new(self.target.into_target()?);
+        let exchange = Arc::new(self.exchange.into_exchange()?);
+        let observed = Observed::new(target, exchange, moment(&self.started_at)?);
         Ok(Record {
             pipeline: self.pipeline,
             generation: self.generation,

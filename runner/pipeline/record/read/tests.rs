@@ -10,11 +10,7 @@ use crate::model::{Exchange, Outcome, Target};
 
 fn record(pipeline: &str, target: &str, at: i64, seq: i64) -> Vec<u8> {
     let target = Target { name: target.into(), url: "http://t/".into(), labels: [].into(), every: None };
-    let observed = Observed {
-        target: Arc::new(target),
-        exchange: Arc::new(Exchange::default()),
-        started_at: UnixNanos(at),
-    };
+    let observed = Observed::new(Arc::new(target), Arc::new(Exchange::default()), UnixNanos(at));
     let record = Record {
         pipeline: pipeline.into(),
         generation: "0".into(),
