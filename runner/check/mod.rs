@@ -55,6 +55,9 @@ pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
+pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
+pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use wrap::{WrapError, component_from_core, finish_component};
 pub use record::{
     MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
     write_line,
