@@ -21,29 +21,48 @@ pub(super) enum Keep<'a> {
     InState(&'a Path, &'a str),
     /// What a runner of that name has there is used, nothing is written.
     ReadState(&'a Path, &'a str),
+    /// In the user's folder for what can be made again (`$XDG_CACHE_HOME`, else `~/.cache`): for those who
+    /// write checks, and have no data folder.
+    InUserCache,
 }
 
 impl Keep<'_> {
-    fn folder(self) -> PathBuf {
-        let (Self::InState(data, name) | Self::ReadState(data, name)) = self;
-        data.join("state").join(name).join("plugins")
+    /// None where the user has no such folder.
+    fn folder(self) -> Option<PathBuf> {
+        let of = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        match self {
+            Self::InState(data, name) | Self::ReadState(data, name) => {
+                Some(data.join("state").join(name).join("plugins"))
+            }
+            Self::InUserCache => of("XDG_CACHE_HOME")
+                .or_else(|| Some(of("HOME")?.join(".cache")))
+                .map(|folder| folder.join("probity").join("plugins")),
+        }
     }
 }
 
 /// A workshop whose plugins are compiled in child processes.
 pub(super) fn workshop(keep: Keep<'_>) -> anyhow::Result<Workshop> {
-    let (folder, clock) = (keep.folder(), Clock::system());
-    let cache = match keep {
-        Keep::ReadState(..) => CompileCache::open_read_only(&folder, &clock).ok(),
-        Keep::InState(..) => match CompileCache::open(&folder, &clock) {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                let folder = folder.display();
-                output::note(&format!("warning: compiled plugins are not kept in {folder}: {error}"));
-                None
-            }
-        },
-    };
-    let compile = CompilePlace::child_of_this_program();
-    Ok(Workshop::with_settings(EngineSettings { compile, cache, ..EngineSettings::default() })?)
+    Ok(Workshop::with_settings(engine_settings(Some(keep)))?)
+}
+
+/// An engine that compiles in child processes; without `keep`, nothing that was compiled is kept or used.
+pub(super) fn engine_settings(keep: Option<Keep<'_>>) -> EngineSettings {
+    let cache = keep.and_then(|keep| cache(keep, &keep.folder()?));
+    EngineSettings { compile: CompilePlace::child_of_this_program(), cache, ..EngineSettings::default() }
+}
+
+fn cache(keep: Keep<'_>, folder: &Path) -> Option<CompileCache> {
+    let clock = Clock::system();
+    if let Keep::ReadState(..) = keep {
+        return CompileCache::open_read_only(folder, &clock).ok();
+    }
+    match CompileCache::open(folder, &clock) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let folder = folder.display();
+            output::note(&format!("warning: compiled plugins are not kept in {folder}: {error}"));
+            None
+        }
+    }
 }

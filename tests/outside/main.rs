@@ -21,6 +21,7 @@ mod demo;
 mod exit_codes;
 mod hostile_peers;
 mod lock;
+mod plugin_test;
 mod readers;
 mod recovery;
 mod run_once;
