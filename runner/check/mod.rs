@@ -52,5 +52,5 @@ pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
-pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
 pub use wrap::{WrapError, component_from_core};

@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::limits::{HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
 use super::report::{Report, TEXT_BYTES, one_line};
-use super::state::Staged;
+use super::state::{Staged, StateUnreadable};
 use crate::clock::Clock;
 use crate::model::CheckStatus;
 
@@ -211,6 +211,8 @@ fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
     };
     let call = store.data_mut();
     call.observed = None;
+    let is_blind = call.staged.as_ref().is_some_and(Staged::is_unreadable);
+    let judged = if is_blind { Err(Fault::internal(&StateUnreadable.to_string())) } else { judged };
     let staged = call.staged.take().filter(|staged| judged.is_ok() && staged.is_changed());
     let answer = Answer { judged, report: mem::take(&mut call.report), staged };
     let is_clean = answer.judged.is_ok();

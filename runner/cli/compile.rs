@@ -2,9 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Exit, output};
-use crate::check::{self, CompileCache, CompilePlace, EngineSettings};
+use crate::check::{
+    self, CheckEngine, CompileCache, CompilePlace, EngineSettings, FileState, MemoryState, StateStore,
+};
 use crate::clock::Clock;
 use crate::pipeline::Workshop;
 
@@ -21,38 +24,52 @@ pub(super) enum Keep<'a> {
     InState(&'a Path, &'a str),
     /// What a runner of that name has there is used, nothing is written.
     ReadState(&'a Path, &'a str),
-    /// In the user's folder for what can be made again (`$XDG_CACHE_HOME`, else `~/.cache`): for those who
-    /// write checks, and have no data folder.
-    InUserCache,
+    /// In the user's own cache: for authors, whose commands have no data folder.
+    InCache,
+    /// Nothing is kept, and nothing that was is used: to see how long it takes.
+    Nothing,
 }
 
 impl Keep<'_> {
-    /// None where the user has no such folder.
+    /// The folder; none where the user has none.
     fn folder(self) -> Option<PathBuf> {
-        let of = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         match self {
             Self::InState(data, name) | Self::ReadState(data, name) => {
                 Some(data.join("state").join(name).join("plugins"))
             }
-            Self::InUserCache => of("XDG_CACHE_HOME")
-                .or_else(|| Some(of("HOME")?.join(".cache")))
-                .map(|folder| folder.join("probity").join("plugins")),
+            Self::InCache => {
+                let named =
+                    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+                let home = || std::env::home_dir().map(|home| home.join(".cache"));
+                Some(named.or_else(home)?.join("probity").join("plugins"))
+            }
+            Self::Nothing => None,
         }
     }
 }
 
-/// A workshop whose plugins are compiled in child processes.
-pub(super) fn workshop(keep: Keep<'_>) -> anyhow::Result<Workshop> {
-    Ok(Workshop::with_settings(engine_settings(Some(keep)))?)
+/// A workshop whose plugins are compiled in child processes, and whose checks remember in `state`, or else
+/// as long as the process lives.
+pub(super) fn workshop(keep: Keep<'_>, state: Option<Arc<FileState>>) -> anyhow::Result<Workshop> {
+    let state: Arc<dyn StateStore> = match state {
+        Some(state) => state,
+        None => Arc::new(MemoryState::default()),
+    };
+    Ok(Workshop::with(settings(keep), state)?)
 }
 
-/// An engine that compiles in child processes; without `keep`, nothing that was compiled is kept or used.
-pub(super) fn engine_settings(keep: Option<Keep<'_>>) -> EngineSettings {
-    let cache = keep.and_then(|keep| cache(keep, &keep.folder()?));
-    EngineSettings { compile: CompilePlace::child_of_this_program(), cache, ..EngineSettings::default() }
+/// An engine that compiles in child processes.
+pub(super) fn engine(keep: Keep<'_>) -> anyhow::Result<CheckEngine> {
+    Ok(CheckEngine::with_settings(settings(keep))?)
 }
 
-fn cache(keep: Keep<'_>, folder: &Path) -> Option<CompileCache> {
+fn settings(keep: Keep<'_>) -> EngineSettings {
+    let compile = CompilePlace::child_of_this_program();
+    let cache = keep.folder().and_then(|folder| open(keep, &folder));
+    EngineSettings { compile, cache, ..EngineSettings::default() }
+}
+
+fn open(keep: Keep<'_>, folder: &Path) -> Option<CompileCache> {
     let clock = Clock::system();
     if let Keep::ReadState(..) = keep {
         return CompileCache::open_read_only(folder, &clock).ok();

@@ -15,13 +15,7 @@ use probity::model::{Exchange, Head, HttpVersion, Severity, Target, Verdict};
 use crate::wat_guest::Guest;
 
 /// Never ends.
-pub(crate) const EVER: Guest<'static> = Guest {
-    run: "(loop $ever (br $ever)) unreachable",
-    configure: "(call $configured)",
-    more: "",
-    pages: 1,
-    version: "0.1.0",
-};
+pub(crate) const EVER: Guest<'static> = Guest { run: "(loop $ever (br $ever)) unreachable", ..Guest::PLAIN };
 
 /// A machine for judging: one thread, so that a check that harmed it would be missed.
 pub(crate) struct Bench {

@@ -27,8 +27,7 @@ const COUNTING: Guest<'static> = Guest {
         (global $calls (mut i32) (i32.const 0))
         (global $configured_calls (mut i32) (i32.const 0))
         (data (i32.const 4096) "callsmemoryconfigured")"#,
-    pages: 1,
-    version: "0.1.0",
+    ..Guest::PLAIN
 };
 
 fn set(bench: &Bench, guest: Guest<'_>, isolation: Isolation) -> Arc<CheckSet> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 
 use crate::check::{BUNDLED_NAMES, CheckEngine, LoadError, PLUGIN_BYTES_MAX, Plugin, bundled};
-use crate::cli::compile::{Keep, engine_settings};
+use crate::cli::compile::{self, Keep};
 use crate::cli::{Exit, output};
 use crate::config::{did_you_mean, read_input};
 
@@ -67,7 +67,7 @@ impl Found {
 /// The plugin that is wanted; compiled before, where that was done.
 pub(super) fn plugin(wanted: &str) -> anyhow::Result<Arc<Plugin>> {
     let found = Found::read(wanted)?;
-    let engine = Arc::new(CheckEngine::with_settings(engine_settings(Some(Keep::InUserCache)))?);
+    let engine = Arc::new(compile::engine(Keep::InCache)?);
     found.load(&engine).with_context(|| cannot(wanted))
 }
 

@@ -1,6 +1,9 @@
 //! `probity plugin`: tools for those who write checks; one file a subcommand.
 
+mod build;
+mod kit;
 mod load;
+mod new;
 mod test;
 mod wrap;
 
@@ -18,6 +21,10 @@ pub(super) struct PluginArgs {
 /// The subcommands, in the order in which an author meets them.
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    /// Make a folder with a check that builds, tests and runs as it is
+    New(new::NewArgs),
+    /// Build the check of a folder into a component
+    Build(build::BuildArgs),
     /// Run a check's cases.toml in the sandbox: what it says, and how that differs from what it must say
     Test(test::TestArgs),
     /// Make a component of a core module, as a compiler for wasm32-unknown-unknown leaves it
@@ -36,6 +43,8 @@ enum Format {
 /// Runs a plugin command.
 pub(super) fn plugin(args: PluginArgs) -> anyhow::Result<Exit> {
     match args.command {
+        PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Build(args) => build::build(&args),
         PluginCommand::Test(args) => test::test(&args),
         PluginCommand::Wrap(args) => wrap::wrap(&args),
     }
