@@ -27,10 +27,10 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Address space kept free behind each slot, so that most bounds checks can be left out.
 const GUARD: u64 = 32 << 20;
 
-/// Proposals that no check needs, or that cost determinism or the memory bound.
-const OFF: [WasmFeatures; 8] = [
+/// Proposals that no check needs, or that cost determinism or the memory bound. Several memories in a
+/// module stay on: the adapters between the modules of an interpreter's component have two.
+const OFF: [WasmFeatures; 7] = [
     WasmFeatures::MEMORY64,
-    WasmFeatures::MULTI_MEMORY,
     WasmFeatures::RELAXED_SIMD,
     WasmFeatures::TAIL_CALL,
     WasmFeatures::FUNCTION_REFERENCES,

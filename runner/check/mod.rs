@@ -8,8 +8,9 @@
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
-//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
-//! author's module becomes a plugin (`wrap`).
+//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the
+//! program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested (`canned`,
+//! `cases`).
 
 mod config;
 mod observed;
@@ -32,13 +33,17 @@ mod gate;
 mod pool;
 mod bundled;
 mod wrap;
+mod canned;
+mod cases;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
+pub use canned::{Canned, FailureText, HeaderText, ResponseText, TimingText};
+pub use cases::{Answer, Case, CaseReport, Cases, CasesText, Expectation, Mismatch};
 pub use compile::{
     COMPILE_COMMAND, CacheError, CompileCache, CompileLimits, CompilePlace, FreezeError, serve_compilation,
 };
 pub use component::{ConfigureError, Manifest, Plugin};
-pub use config::{CheckLimitsText, CheckText, IsolationText, SeverityText};
+pub use config::{CheckLimitsText, CheckText, IsolationText, SeverityText, checked_limits};
 pub use engine::{CheckEngine, EngineError, EngineSettings, MemoryReset};
 pub use fault::FaultKind;
 pub use instances::Isolation;

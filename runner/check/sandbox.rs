@@ -155,21 +155,30 @@ impl fmt::Debug for Ready {
 /// anything but a clean return nobody knows what state it is in.
 pub(super) fn run(engine: &CheckEngine, origin: Origin<'_>, run: Run<'_>) -> (Answer, Option<Ready>) {
     let _ticking = engine.keep_ticking();
-    let mut store =
-        store(engine.engine(), run.limits.for_configuring(), run.clock, Some(Arc::clone(&run.gate)));
-    match fresh(&mut store, origin) {
-        Ok(instance) => judge(Ready { store, instance }, run),
+    let (limits, gate) = (run.limits, Arc::clone(&run.gate));
+    let budget = match origin {
+        Origin::Plain(..) => limits.for_configuring(),
+        Origin::Frozen(_) => limits,
+    };
+    let mut store = store(engine.engine(), budget, run.clock, Some(gate));
+    let instance = match fresh(&mut store, origin) {
+        Ok(instance) => instance,
         Err(fault) => {
             let report = store.into_data().report;
-            (Answer { judged: Err(fault), report, staged: None }, None)
+            return (Answer { judged: Err(fault), report, staged: None }, None);
         }
+    };
+    if let Origin::Plain(..) = origin {
+        restart(&mut store, |meter| meter.restart(limits));
     }
+    judge(Ready { store, instance }, run)
 }
 
 /// Judges one observation with an instance that has judged before.
 pub(super) fn run_again(engine: &CheckEngine, mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
     let _ticking = engine.keep_ticking();
-    ready.store.set_hostcall_fuel(HOST_COPY_BYTES);
+    let (limits, gate) = (run.limits, Arc::clone(&run.gate));
+    restart(&mut ready.store, |meter| meter.restart_for(limits, gate));
     judge(ready, run)
 }
 
@@ -195,7 +204,6 @@ fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
     let call = store.data_mut();
     call.observed = Some(run.observed);
     call.staged = Some(run.staged);
-    restart(store, |meter| meter.restart_for(run.limits, run.gate));
     let judged = match instance.run(&mut *store) {
         Ok(Ok(judged)) => Ok(judged),
         Ok(Err(reason)) => Err(Fault::new(FaultKind::Refused, &reason)),

@@ -129,6 +129,13 @@ impl CheckSet {
         Judgement { verdicts, staged: Vec::new() }
     }
 
+    /// Calls the checks one after the other on this thread, without a deadline but their own limits: for
+    /// commands that judge what was recorded or made up. A pipeline's attempts go through a
+    /// [`CheckPool`](super::CheckPool).
+    pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
+        self.judge(observed, &Arc::default(), clock, |_, _| {})
+    }
+
     /// Calls the checks one after the other. `count` is told of every call.
     pub(super) fn judge(
         &self,

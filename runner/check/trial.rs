@@ -83,5 +83,5 @@ fn failure() -> Observed {
 fn observed(exchange: Exchange) -> Observed {
     let target =
         Target { name: "trial".into(), url: "http://trial.invalid/".into(), labels: [].into(), every: None };
-    Observed { target: target.into(), exchange: exchange.into(), started_at: UnixNanos(0) }
+    Observed::new(target.into(), exchange.into(), UnixNanos(0))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, output};
-use crate::check::{self, CompileCache, CompilePlace, EngineSettings};
+use crate::check::{self, CheckEngine, CompileCache, CompilePlace, EngineSettings};
 use crate::clock::Clock;
 use crate::pipeline::Workshop;
 
@@ -21,29 +21,54 @@ pub(super) enum Keep<'a> {
     InState(&'a Path, &'a str),
     /// What a runner of that name has there is used, nothing is written.
     ReadState(&'a Path, &'a str),
+    /// In the user's own cache: for authors, whose commands have no data folder.
+    InCache,
 }
 
 impl Keep<'_> {
-    fn folder(self) -> PathBuf {
-        let (Self::InState(data, name) | Self::ReadState(data, name)) = self;
-        data.join("state").join(name).join("plugins")
+    /// The folder; none where the user has none.
+    fn folder(self) -> Option<PathBuf> {
+        match self {
+            Self::InState(data, name) | Self::ReadState(data, name) => {
+                Some(data.join("state").join(name).join("plugins"))
+            }
+            Self::InCache => {
+                let named =
+                    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+                let home = || std::env::home_dir().map(|home| home.join(".cache"));
+                Some(named.or_else(home)?.join("probity").join("plugins"))
+            }
+        }
     }
 }
 
 /// A workshop whose plugins are compiled in child processes.
 pub(super) fn workshop(keep: Keep<'_>) -> anyhow::Result<Workshop> {
-    let (folder, clock) = (keep.folder(), Clock::system());
-    let cache = match keep {
-        Keep::ReadState(..) => CompileCache::open_read_only(&folder, &clock).ok(),
-        Keep::InState(..) => match CompileCache::open(&folder, &clock) {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                let folder = folder.display();
-                output::note(&format!("warning: compiled plugins are not kept in {folder}: {error}"));
-                None
-            }
-        },
-    };
+    Ok(Workshop::with_settings(settings(keep))?)
+}
+
+/// An engine that compiles in child processes.
+pub(super) fn engine(keep: Keep<'_>) -> anyhow::Result<CheckEngine> {
+    Ok(CheckEngine::with_settings(settings(keep))?)
+}
+
+fn settings(keep: Keep<'_>) -> EngineSettings {
     let compile = CompilePlace::child_of_this_program();
-    Ok(Workshop::with_settings(EngineSettings { compile, cache, ..EngineSettings::default() })?)
+    let cache = keep.folder().and_then(|folder| open(keep, &folder));
+    EngineSettings { compile, cache, ..EngineSettings::default() }
+}
+
+fn open(keep: Keep<'_>, folder: &Path) -> Option<CompileCache> {
+    let clock = Clock::system();
+    if let Keep::ReadState(..) = keep {
+        return CompileCache::open_read_only(folder, &clock).ok();
+    }
+    match CompileCache::open(folder, &clock) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            let folder = folder.display();
+            output::note(&format!("warning: compiled plugins are not kept in {folder}: {error}"));
+            None
+        }
+    }
 }

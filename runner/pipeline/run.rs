@@ -52,11 +52,7 @@ pub async fn run(
                 stages.fetcher.fetch(&pipeline.request, &target.url, deadline, &stages.clock).await;
             let exchange = Arc::new(exchange);
             // 4. check: the exchange becomes verdicts, on the check threads, within the same deadline.
-            let observed = Observed {
-                target: Arc::clone(target),
-                exchange: Arc::clone(&exchange),
-                started_at: probe.started_at,
-            };
+            let observed = Observed::new(Arc::clone(target), Arc::clone(&exchange), probe.started_at);
             let judgement = stages.checks.judge(&pipeline.checks, Arc::new(observed), deadline).await;
             let verdicts = judgement.commit_state();
             // 5. sink: exchange and verdicts become a row, and the row is handed over.

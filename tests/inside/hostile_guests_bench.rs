@@ -79,5 +79,5 @@ pub(crate) fn observed(body: &'static [u8]) -> Arc<Observed> {
     let head = Head { status: 200, version: HttpVersion::Http11, headers: http::HeaderMap::new() };
     let exchange = Exchange { head: Some(head), body: Bytes::from_static(body), ..Exchange::default() };
     let target = Target { name: "t".into(), url: "http://t/".into(), labels: [].into(), every: None };
-    Arc::new(Observed { target: target.into(), exchange: exchange.into(), started_at: UnixNanos(0) })
+    Arc::new(Observed::new(target.into(), exchange.into(), UnixNanos(0)))
 }

@@ -1,6 +1,7 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
 mod compile_bombs;

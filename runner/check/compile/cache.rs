@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ring::hmac;
@@ -19,6 +20,8 @@ use crate::clock::{self, Clock};
 
 /// Bytes of all files. A bundled check takes up to 2 MB, the Python interpreter 70.
 const FOLDER_BYTES_MAX: u64 = 1 << 30;
+/// The folder is looked over at the start, and whenever so many bytes were added.
+const TIDY_AFTER_BYTES: u64 = 128 << 20;
 /// What nobody has used for so long is removed.
 const UNUSED_MAX: Duration = Duration::from_hours(30 * 24);
 const FOLDER_MODE: u32 = 0o700;
@@ -48,6 +51,8 @@ pub struct CompileCache {
     key: hmac::Key,
     clock: Clock,
     is_read_only: bool,
+    /// Bytes added since the folder was looked over.
+    added: AtomicU64,
 }
 
 impl CompileCache {
@@ -75,7 +80,13 @@ impl CompileCache {
             return Err(CacheError::NotOurs);
         }
         let key = key(folder)?;
-        Ok(Self { folder: folder.to_owned(), key, clock: clock.clone(), is_read_only: true })
+        Ok(Self {
+            folder: folder.to_owned(),
+            key,
+            clock: clock.clone(),
+            is_read_only: true,
+            added: AtomicU64::new(0),
+        })
     }
 
     /// What was made under this name, if its seal is whole.
@@ -105,6 +116,10 @@ impl CompileCache {
         let path = self.path(name);
         if let Err(error) = self.write(name, product, &path) {
             tracing::warn!(path = %path.display(), %error, "a compiled plugin cannot be kept");
+        }
+        let bytes = product.0.len() as u64;
+        if self.added.fetch_add(bytes, Ordering::Relaxed) + bytes > TIDY_AFTER_BYTES {
+            self.tidy();
         }
     }
 
@@ -153,8 +168,10 @@ impl CompileCache {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(since)
     }
 
-    /// Removes what nobody has used for long, and the longest unused beyond the folder's size.
+    /// Removes what nobody has used for long, and the longest unused beyond the folder's size. What a
+    /// killed process left half written goes the same way.
     fn tidy(&self) {
+        self.added.store(0, Ordering::Relaxed);
         let mut files: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.folder)
             .into_iter()
             .flatten()

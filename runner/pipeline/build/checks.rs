@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use twox_hash::XxHash3_64;
 
@@ -12,10 +11,10 @@ use super::Site;
 use crate::check::{
     self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
     EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
-    Plugin, SeverityText, StateStore,
+    Plugin, SeverityText, StateStore, checked_limits,
 };
 use crate::config::{
-    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
+    Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
 };
 use crate::model::Severity;
 use crate::pipeline::config::PipelineText;
@@ -85,11 +84,6 @@ pub(super) struct BuiltChecks {
     pub(super) fingerprint: String,
 }
 
-/// The shortest and the longest time of a call.
-const TIME: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(10)];
-/// The least and the most memory of a call.
-const MEMORY: [u64; 2] = [1 << 20, 256 << 20];
-
 pub(super) fn build(
     text: &PipelineText,
     pipeline: &Arc<str>,
@@ -111,7 +105,8 @@ pub(super) fn build(
             }
         }
         let loaded = load(&check.value, site, workshop, diagnostics);
-        let limits = limits(&check.value, site.document, diagnostics);
+        let limits = &check.value.limits;
+        let limits = checked_limits(&limits.time, &limits.memory, site.document, diagnostics);
         let (Some(name), Some((key, plugin)), Some(limits)) = (name, loaded, limits) else {
             whole = false;
             continue;
@@ -238,22 +233,6 @@ fn unknown(wanted: &str, place: Place) -> Diagnostic {
     };
     let message = format!("there is no bundled plugin \"{wanted}\"");
     Diagnostic::error(Code::PluginMissing, place, message).hint(hint)
-}
-
-fn limits(check: &CheckText, document: &Document, diagnostics: &mut Diagnostics) -> Option<Limits> {
-    let Located { value: time, .. } = check.limits.time;
-    let Located { value: ByteSize(memory), .. } = check.limits.memory;
-    let before = diagnostics.count(crate::config::Level::Error);
-    if !(TIME[0]..=TIME[1]).contains(&time) {
-        let message = "the time of a call is at least 1ms and at most 10s";
-        diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.time.place(document), message));
-    }
-    if !(MEMORY[0]..=MEMORY[1]).contains(&memory) {
-        let message = "the memory of a call is at least 1MiB and at most 256MiB";
-        diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.memory.place(document), message));
-    }
-    let limits = Limits { time, memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX) };
-    (diagnostics.count(crate::config::Level::Error) == before).then_some(limits)
 }
 
 fn refused(error: &ConfigureError, check: &CheckText, document: &Document) -> Diagnostic {
