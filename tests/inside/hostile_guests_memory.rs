@@ -58,7 +58,7 @@ fn marked(target: usize, end: u8) -> Arc<Observed> {
     let body: Vec<u8> = MARK.into_iter().chain([end]).collect();
     let exchange = Exchange { body: Bytes::from(body), ..(*plain.exchange).clone() };
     let target = Target { name: format!("t{target}").into(), ..(*plain.target).clone() };
-    Arc::new(Observed { target: target.into(), exchange: exchange.into(), ..(*plain).clone() })
+    Arc::new(Observed::new(target.into(), exchange.into(), plain.started_at))
 }
 
 fn set(bench: &Bench, guest: Guest<'_>, isolation: Isolation) -> Arc<CheckSet> {

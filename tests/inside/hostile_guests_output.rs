@@ -240,7 +240,7 @@ fn assert_stored(verdict: Verdict) -> Result<(), TestCaseError> {
 fn seeing(body: Vec<u8>) -> Arc<Observed> {
     let plain = observed(b"");
     let exchange = Exchange { body: Bytes::from(body), ..(*plain.exchange).clone() };
-    Arc::new(Observed { exchange: exchange.into(), ..(*plain).clone() })
+    Arc::new(Observed::new(Arc::clone(&plain.target), exchange.into(), plain.started_at))
 }
 
 #[test]
