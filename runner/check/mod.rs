@@ -7,7 +7,7 @@
 //! In reading order: what a check sees (`observed`), what it may use up (`limits`), what it tells
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); what comes with the program (`bundled`) and how an
+//! (`component`, `set`); the threads (`gate`, `queue`, `pool`); what comes with the program (`bundled`) and how an
 //! author's module becomes a plugin (`wrap`).
 
 mod config;
@@ -23,6 +23,7 @@ mod sandbox;
 mod component;
 mod set;
 mod gate;
+mod queue;
 mod pool;
 mod bundled;
 mod wrap;
@@ -35,6 +36,7 @@ pub use fault::FaultKind;
 pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
+pub use queue::PipelineLoad;
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
 pub use wrap::{WrapError, component_from_core};

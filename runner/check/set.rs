@@ -90,6 +90,11 @@ impl CheckSet {
         Self { pipeline, checks, state }
     }
 
+    /// The pipeline's name.
+    pub(super) fn pipeline(&self) -> &Arc<str> {
+        &self.pipeline
+    }
+
     /// The checks, in their order.
     pub fn checks(&self) -> &[ConfiguredCheck] {
         &self.checks

@@ -4,6 +4,7 @@
 mod generated;
 mod hostile_guests;
 mod hostile_guests_bench;
+mod hostile_guests_fair;
 mod hostile_guests_files;
 mod hostile_guests_pool;
 mod layers;
