@@ -14,6 +14,8 @@
 //! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
 //! (`component`, `set`); the threads (`gate`, `pool`); an attempt as a line of JSON, to be judged again
 //! (`record`); what comes with the program (`bundled`) and how an author's module becomes a plugin (`wrap`).
+//! (`component`, `set`); the threads (`gate`, `queue`, `pool`); what comes with the program (`bundled`) and how an
+//! author's module becomes a plugin (`wrap`).
 
 mod config;
 mod observed;
@@ -33,6 +35,7 @@ mod trial;
 mod freezer;
 mod set;
 mod gate;
+mod queue;
 mod pool;
 mod record;
 mod bundled;
@@ -55,13 +58,11 @@ pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
-pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
-pub use state::{MemoryState, StateEntries, StateKey, StateStore};
-pub use wrap::{WrapError, component_from_core, finish_component};
+pub use queue::PipelineLoad;
 pub use record::{
     MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
     write_line,
 };
 pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
-pub use wrap::{WrapError, component_from_core};
+pub use wrap::{WrapError, component_from_core, finish_component};
