@@ -8,14 +8,9 @@
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
-//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the
-//! program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested (`canned`,
-//! `cases`).
-//! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); an attempt as a line of JSON, to be judged again
-//! (`record`); what comes with the program (`bundled`) and how an author's module becomes a plugin (`wrap`).
-//! (`component`, `set`); the threads (`gate`, `queue`, `pool`); what comes with the program (`bundled`) and how an
-//! author's module becomes a plugin (`wrap`).
+//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `queue`, `pool`); an attempt as a
+//! line of JSON, to be judged again (`record`); what comes with the program (`bundled`), how an author's
+//! module becomes a plugin (`wrap`) and how it is tested (`canned`, `cases`).
 
 mod config;
 mod observed;
