@@ -17,6 +17,7 @@ mod generated;
 mod guests;
 mod hostile_guests;
 mod hostile_guests_bench;
+mod hostile_guests_fair;
 mod hostile_guests_files;
 mod hostile_guests_memory;
 mod hostile_guests_output;
