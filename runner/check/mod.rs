@@ -10,7 +10,8 @@
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
 //! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `queue`, `pool`); an attempt as a
 //! line of JSON, to be judged again (`record`); what comes with the program (`bundled`), how an author's
-//! module becomes a plugin (`wrap`) and how it is tested (`canned`, `cases`).
+//! module becomes a plugin (`wrap`) and how it is tested (`canned`,
+//! `cases`) and measured (`measure`).
 
 mod config;
 mod observed;
@@ -37,6 +38,7 @@ mod bundled;
 mod wrap;
 mod canned;
 mod cases;
+mod measure;
 
 pub use bundled::{BUNDLED_NAMES, bundled};
 pub use canned::{Canned, FailureText, HeaderText, ResponseText, TimingText};
@@ -50,6 +52,7 @@ pub use engine::{CheckEngine, EngineError, EngineSettings, MemoryReset};
 pub use fault::FaultKind;
 pub use instances::Isolation;
 pub use limits::Limits;
+pub use measure::{BareStart, Effort, Timing, time_in_turn};
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};

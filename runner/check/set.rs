@@ -64,6 +64,11 @@ impl ConfiguredCheck {
         self.instances.is_frozen()
     }
 
+    /// Where its calls get their instances from.
+    pub(super) fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
     /// What the pipeline file says.
     pub fn spec(&self) -> &CheckSpec {
         &self.spec
