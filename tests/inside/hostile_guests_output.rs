@@ -121,7 +121,9 @@ impl Speech {
             is_text(&order.texts[0]) && second && (order.kind != 2 || order.level < 4)
         };
         let answer = &self.answer;
-        self.orders.iter().all(is_told) && is_text(&answer.texts[0]) && (answer.kind == 1 || answer.status() < 3)
+        self.orders.iter().all(is_told)
+            && is_text(&answer.texts[0])
+            && (answer.kind == 1 || answer.status() < 3)
     }
 }
 
