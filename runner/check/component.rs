@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
 use wasmtime::component::Component;
 
 use super::bundled::bundled;
@@ -52,6 +53,8 @@ pub struct Manifest {
 
 /// A plugin: compiled, linked, tried.
 pub struct Plugin {
+    /// XXH3-64 of its bytes.
+    content_hash: u64,
     engine: Arc<CheckEngine>,
     /// What it was compiled from, and is frozen from.
     wasm: Cow<'static, [u8]>,
@@ -86,7 +89,14 @@ impl Plugin {
             _ => LoadError::Start(fault.message),
         })?;
         let said = sandbox::describe(engine, &template).map_err(|fault| LoadError::Start(fault.message))?;
-        Ok(Self { engine: Arc::clone(engine), wasm, trust, template, manifest: manifest(said)? })
+        let content_hash = XxHash3_64::oneshot(&wasm);
+        let manifest = manifest(said)?;
+        Ok(Self { content_hash, engine: Arc::clone(engine), wasm, trust, template, manifest })
+    }
+
+    /// XXH3-64 of its bytes: the same number is the same plugin.
+    pub fn content_hash(&self) -> u64 {
+        self.content_hash
     }
 
     /// What it says of itself.

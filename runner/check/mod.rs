@@ -11,6 +11,9 @@
 //! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the
 //! program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested (`canned`,
 //! `cases`).
+//! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
+//! (`component`, `set`); the threads (`gate`, `pool`); an attempt as a line of JSON, to be judged again
+//! (`record`); what comes with the program (`bundled`) and how an author's module becomes a plugin (`wrap`).
 
 mod config;
 mod observed;
@@ -31,6 +34,7 @@ mod freezer;
 mod set;
 mod gate;
 mod pool;
+mod record;
 mod bundled;
 mod wrap;
 mod canned;
@@ -53,4 +57,11 @@ pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
 pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{MemoryState, StateEntries, StateKey, StateStore};
+pub use wrap::{WrapError, component_from_core, finish_component};
+pub use record::{
+    MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
+    write_line,
+};
+pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
+pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
 pub use wrap::{WrapError, component_from_core};

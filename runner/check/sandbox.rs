@@ -15,7 +15,7 @@ use super::gate::Gate;
 use super::limits::{HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
 use super::report::{Report, TEXT_BYTES, one_line};
-use super::state::Staged;
+use super::state::{Staged, StateEntries, StateUnreadable};
 use crate::clock::Clock;
 use crate::model::CheckStatus;
 
@@ -57,6 +57,8 @@ pub(super) struct Answer {
     pub(super) judged: Result<(CheckStatus, String), Fault>,
     /// What it told besides.
     pub(super) report: Report,
+    /// What it remembered before the call; none if it did not look.
+    pub(super) remembered: Option<Arc<StateEntries>>,
     /// What it wants to remember; none after anything but a clean return.
     pub(super) staged: Option<Staged>,
 }
@@ -165,7 +167,7 @@ pub(super) fn run(engine: &CheckEngine, origin: Origin<'_>, run: Run<'_>) -> (An
         Ok(instance) => instance,
         Err(fault) => {
             let report = store.into_data().report;
-            return (Answer { judged: Err(fault), report, staged: None }, None);
+            return (Answer { judged: Err(fault), report, remembered: None, staged: None }, None);
         }
     };
     if let Origin::Plain(..) = origin {
@@ -211,8 +213,11 @@ fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
     };
     let call = store.data_mut();
     call.observed = None;
+    let is_blind = call.staged.as_ref().is_some_and(Staged::is_unreadable);
+    let judged = if is_blind { Err(Fault::internal(&StateUnreadable.to_string())) } else { judged };
+    let remembered = call.staged.as_ref().and_then(Staged::before);
     let staged = call.staged.take().filter(|staged| judged.is_ok() && staged.is_changed());
-    let answer = Answer { judged, report: mem::take(&mut call.report), staged };
+    let answer = Answer { judged, report: mem::take(&mut call.report), remembered, staged };
     let is_clean = answer.judged.is_ok();
     (answer, is_clean.then_some(ready))
 }

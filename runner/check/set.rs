@@ -1,18 +1,21 @@
 //! The checks of one pipeline, configured, in the order of its file.
 
+use std::hash::Hasher as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
+
 use super::compile::FreezeError;
 use super::component::{ConfigureError, Plugin};
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
 use super::instances::{Instances, Isolation};
 use super::limits::Limits;
 use super::observed::Observed;
 use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
 use super::sandbox::{Answer, Run};
-use super::state::{Staged, StateKey, StateStore};
+use super::state::{Staged, StateEntries, StateKey, StateStore};
 use crate::clock::Clock;
 use crate::model::{CheckStatus, Severity, Verdict};
 
@@ -66,6 +69,14 @@ impl ConfiguredCheck {
         &self.spec
     }
 
+    /// Identifies the plugin by its content, and its configuration: the same fingerprint is the same
+    /// function of an observation and of what is remembered.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = XxHash3_64::with_seed(self.plugin.content_hash());
+        hasher.write(self.spec.config.as_bytes());
+        hasher.finish()
+    }
+
     /// The plugin.
     pub fn plugin(&self) -> &Arc<Plugin> {
         &self.plugin
@@ -86,7 +97,21 @@ pub struct CheckSet {
 pub struct Judgement {
     /// Their verdicts, in the order of the pipeline file. A check that was not called has none.
     pub verdicts: Vec<Verdict>,
+    /// What is known of the calls besides, where there is anything.
+    pub notes: Vec<CallNote>,
     staged: Vec<Staged>,
+}
+
+/// What is known of one call besides its verdict: what a [record](super::Record) keeps, so that the call
+/// can be made again.
+#[derive(Debug, Clone)]
+pub struct CallNote {
+    /// The check's name.
+    pub check: Arc<str>,
+    /// Why it gave no judgement.
+    pub fault: Option<FaultKind>,
+    /// What it remembered before the call; none if it did not look.
+    pub remembered: Option<Arc<StateEntries>>,
 }
 
 impl Judgement {
@@ -104,6 +129,19 @@ impl CheckSet {
     /// The checks of `pipeline`, in their order.
     pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
         Self { pipeline, checks, state }
+    }
+
+    /// The same checks with another memory.
+    #[must_use]
+    pub fn with_state(self, state: Arc<dyn StateStore>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Only the checks of these names.
+    #[must_use]
+    pub fn only(mut self, names: &[String]) -> Self {
+        self.checks.retain(|check| names.iter().any(|name| **name == *check.spec.name));
+        self
     }
 
     /// The checks, in their order.
@@ -126,7 +164,13 @@ impl CheckSet {
     /// The answer where no check could be called, for one and the same reason.
     pub(super) fn all_faulty(&self, observed: &Observed, fault: &Fault) -> Judgement {
         let verdicts = self.called_for(observed).map(|check| error_verdict(&check.spec, fault)).collect();
-        Judgement { verdicts, staged: Vec::new() }
+        let note = |check: &ConfiguredCheck| CallNote {
+            check: Arc::clone(&check.spec.name),
+            fault: Some(fault.kind),
+            remembered: None,
+        };
+        let notes = self.called_for(observed).map(note).collect();
+        Judgement { verdicts, notes, staged: Vec::new() }
     }
 
     /// Calls the checks one after the other on this thread, without a deadline but their own limits: for
@@ -151,6 +195,11 @@ impl CheckSet {
             self.log(check, observed, &answer.report);
             judgement.staged.extend(answer.staged.take());
             let fault = answer.judged.as_ref().err().cloned();
+            let remembered = answer.remembered.take();
+            if fault.is_some() || remembered.is_some() {
+                let (check, fault) = (Arc::clone(&check.spec.name), fault.as_ref().map(|fault| fault.kind));
+                judgement.notes.push(CallNote { check, fault, remembered });
+            }
             let mut verdict = verdict(&check.spec, answer);
             verdict.duration = clock.now().saturating_duration_since(began);
             count(&verdict, fault.as_ref());
@@ -234,7 +283,7 @@ fn plain_verdict(spec: &CheckSpec, status: CheckStatus, message: String) -> Verd
 }
 
 fn faulty(fault: Fault) -> Answer {
-    Answer { judged: Err(fault), report: Report::default(), staged: None }
+    Answer { judged: Err(fault), report: Report::default(), remembered: None, staged: None }
 }
 
 fn panic_message(panicked: &(dyn std::any::Any + Send)) -> &str {

@@ -48,7 +48,7 @@ fn judge(engine: &CheckEngine, origin: Origin<'_>, observed: &Arc<Observed>, lim
         observed: Arc::clone(observed),
         staged: Staged::new(&nowhere, key),
     };
-    let (Answer { judged, report, staged }, _) = sandbox::run(engine, origin, run);
+    let (Answer { judged, report, remembered: _, staged }, _) = sandbox::run(engine, origin, run);
     let judged = match judged {
         Ok((status, message)) => format!("{}: {message}", status.as_str()),
         Err(fault) if fault.kind == FaultKind::Refused => format!("error: {}", fault.message),

@@ -2,9 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Exit, output};
-use crate::check::{self, CheckEngine, CompileCache, CompilePlace, EngineSettings};
+use crate::check::{
+    self, CheckEngine, CompileCache, CompilePlace, EngineSettings, FileState, MemoryState, StateStore,
+};
 use crate::clock::Clock;
 use crate::pipeline::Workshop;
 
@@ -23,6 +26,8 @@ pub(super) enum Keep<'a> {
     ReadState(&'a Path, &'a str),
     /// In the user's own cache: for authors, whose commands have no data folder.
     InCache,
+    /// Nothing is kept, and nothing that was is used: to see how long it takes.
+    Nothing,
 }
 
 impl Keep<'_> {
@@ -38,13 +43,19 @@ impl Keep<'_> {
                 let home = || std::env::home_dir().map(|home| home.join(".cache"));
                 Some(named.or_else(home)?.join("probity").join("plugins"))
             }
+            Self::Nothing => None,
         }
     }
 }
 
-/// A workshop whose plugins are compiled in child processes.
-pub(super) fn workshop(keep: Keep<'_>) -> anyhow::Result<Workshop> {
-    Ok(Workshop::with_settings(settings(keep))?)
+/// A workshop whose plugins are compiled in child processes, and whose checks remember in `state`, or else
+/// as long as the process lives.
+pub(super) fn workshop(keep: Keep<'_>, state: Option<Arc<FileState>>) -> anyhow::Result<Workshop> {
+    let state: Arc<dyn StateStore> = match state {
+        Some(state) => state,
+        None => Arc::new(MemoryState::default()),
+    };
+    Ok(Workshop::with(settings(keep), state)?)
 }
 
 /// An engine that compiles in child processes.

@@ -7,6 +7,7 @@ mod interrupt;
 mod output;
 mod plugin;
 mod progress;
+mod replay;
 mod run;
 mod summary;
 mod table;
@@ -51,6 +52,8 @@ enum Command {
     Run(run::RunArgs),
     /// Tell everything that `run` would refuse, all at once
     Validate(validate::ValidateArgs),
+    /// Have recorded responses judged again, by checks as they are now: what would be different
+    Replay(replay::ReplayArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
     /// Compile a plugin that comes over standard input: the program calls itself with this
@@ -91,6 +94,7 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Replay(args) => replay::replay(args),
         Command::Plugin(args) => plugin::plugin(args),
         Command::Compile => compile::compile(),
     };

@@ -19,7 +19,7 @@ pub(super) struct ValidateArgs {
 /// Reads and builds every pipeline, starts nothing, writes nothing.
 pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let workshop = workshop(Keep::ReadState(Path::new("."), "main"))?;
+    let workshop = workshop(Keep::ReadState(Path::new("."), "main"), None)?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {

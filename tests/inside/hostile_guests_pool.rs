@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use probity::check::{
     CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Judgement, Limits, PoolSettings,
-    StateEntries, StateKey, StateStore,
+    StateEntries, StateKey, StateStore, StateUnreadable,
 };
 use probity::model::{CheckStatus, ErrorKind, Failure};
 
@@ -142,7 +142,7 @@ async fn stopping_answers_for_what_waits() {
 struct Broken;
 
 impl StateStore for Broken {
-    fn load(&self, _: &StateKey) -> Arc<StateEntries> {
+    fn load(&self, _: &StateKey) -> Result<Arc<StateEntries>, StateUnreadable> {
         panic!("the store is broken")
     }
 
@@ -167,6 +167,31 @@ async fn a_panic_of_the_host_costs_one_verdict_and_no_thread() {
         assert_eq!(verdicts[1].status, CheckStatus::Pass);
     }
     assert_eq!(bench.errors(FaultKind::Internal), 3);
+}
+
+/// A store on a disk that refuses.
+#[derive(Debug)]
+struct Unreadable;
+
+impl StateStore for Unreadable {
+    fn load(&self, _: &StateKey) -> Result<Arc<StateEntries>, StateUnreadable> {
+        Err(StateUnreadable)
+    }
+
+    fn save(&self, _: &StateKey, _: StateEntries) -> bool {
+        panic!("nothing may be kept by one who saw nothing")
+    }
+}
+
+#[tokio::test]
+async fn a_check_whose_state_cannot_be_read_is_not_believed() {
+    let bench = Bench::new();
+    let check = ConfiguredCheck::new(&bench.plugin(REMEMBERS), spec()).unwrap();
+    let set = Arc::new(CheckSet::new("p".into(), vec![check], Arc::new(Unreadable)));
+    let verdicts = bench.pool.judge(&set, observed(b""), bench.in_time()).await.commit_state();
+    assert_eq!(verdicts[0].status, CheckStatus::Error);
+    assert!(verdicts[0].message.contains("what the check remembers of this target cannot be read"));
+    assert_eq!(bench.errors(FaultKind::Internal), 1);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod hostile_guests_pool;
 mod hostile_guests_stall;
 mod isolation;
 mod layers;
+mod records;
 mod tidy;
 mod tree;
 #[path = "../support/wat_guest.rs"]

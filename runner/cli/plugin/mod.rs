@@ -2,7 +2,7 @@
 
 mod build;
 mod kit;
-mod load;
+pub(super) mod load;
 mod new;
 mod test;
 mod wrap;

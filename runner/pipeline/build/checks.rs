@@ -31,18 +31,16 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// A workshop that compiles in this process and keeps nothing of it.
+    /// A workshop that compiles in this process and keeps nothing of it, for checks that remember as long
+    /// as the process lives.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with_settings(EngineSettings::default())
+        Self::with(EngineSettings::default(), Arc::new(MemoryState::default()))
     }
 
-    /// A workshop. Fails where the machine cannot run WebAssembly.
-    pub fn with_settings(settings: EngineSettings) -> Result<Self, EngineError> {
-        Ok(Self {
-            engine: Arc::new(CheckEngine::with_settings(settings)?),
-            plugins: Mutex::default(),
-            state: Arc::new(MemoryState::default()),
-        })
+    /// A workshop for checks that remember in `state`. Fails where the machine cannot run WebAssembly.
+    pub fn with(settings: EngineSettings, state: Arc<dyn StateStore>) -> Result<Self, EngineError> {
+        let engine = Arc::new(CheckEngine::with_settings(settings)?);
+        Ok(Self { engine, plugins: Mutex::default(), state })
     }
 
     /// The plugin that these bytes are, compiled once a process; the number identifies them.
