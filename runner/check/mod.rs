@@ -8,12 +8,9 @@
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
-//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `pool`); what comes with the
-//! program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested (`canned`,
-//! `cases`).
-//! engine under it (`engine`, `ticker`); one call (`sandbox`); a plugin and its configuration
-//! (`component`, `set`); the threads (`gate`, `pool`); an attempt as a line of JSON, to be judged again
-//! (`record`); what comes with the program (`bundled`) and how an author's module becomes a plugin (`wrap`).
+//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `queue`, `pool`); an attempt as a
+//! line of JSON, to be judged again (`record`); what comes with the program (`bundled`), how an author's
+//! module becomes a plugin (`wrap`) and how it is tested (`canned`, `cases`).
 
 mod config;
 mod observed;
@@ -33,6 +30,7 @@ mod trial;
 mod freezer;
 mod set;
 mod gate;
+mod queue;
 mod pool;
 mod record;
 mod bundled;
@@ -55,13 +53,11 @@ pub use limits::Limits;
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
-pub use set::{CheckSet, CheckSpec, ConfiguredCheck, Judgement};
-pub use state::{MemoryState, StateEntries, StateKey, StateStore};
-pub use wrap::{WrapError, component_from_core, finish_component};
+pub use queue::PipelineLoad;
 pub use record::{
     MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
     write_line,
 };
 pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
-pub use wrap::{WrapError, component_from_core};
+pub use wrap::{WrapError, component_from_core, finish_component};

@@ -20,6 +20,7 @@ mod guests;
 mod hostile_components;
 mod hostile_guests;
 mod hostile_guests_bench;
+mod hostile_guests_fair;
 mod hostile_guests_files;
 mod hostile_guests_memory;
 mod hostile_guests_output;
