@@ -49,6 +49,11 @@ impl Limits {
         Self { time: Duration::from_secs(5), memory_bytes: MEMORY_BYTES_MAX }
     }
 
+    /// Limits for reading a configured instance whole: no more than a copy of its memory.
+    pub(super) fn for_reading(self) -> Self {
+        Self { time: Duration::from_secs(30), memory_bytes: self.memory_bytes.saturating_add(1 << 20) }
+    }
+
     /// The same, with the time that `configure` may take.
     pub(super) fn for_configuring(self) -> Self {
         Self { time: self.time * CONFIGURE_FACTOR, ..self }
@@ -108,6 +113,13 @@ impl Meter {
         self.host_calls = 0;
         self.stopped = None;
         self.memory_refused = false;
+    }
+
+    /// Begins another call of the same instance, with the deadline of another job. What memory the
+    /// instance has stays counted.
+    pub(super) fn restart_for(&mut self, limits: Limits, gate: Arc<Gate>) {
+        self.gate = Some(gate);
+        self.restart(limits);
     }
 
     /// The limits that hold.

@@ -191,6 +191,11 @@ impl Staged {
         }
     }
 
+    /// What was remembered before the call; none if nobody looked.
+    pub(super) fn before(&self) -> Option<Arc<StateEntries>> {
+        self.before.clone()
+    }
+
     /// Whether there is anything to keep.
     pub(super) fn is_changed(&self) -> bool {
         self.after.is_some()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::compile::{Keep, workshop};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::table::Table;
@@ -15,7 +16,7 @@ use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
 use crate::check::FileState;
 use crate::clock::Clock;
 use crate::config::{Diagnostics, parse_name};
-use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch, Workshop};
+use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
@@ -51,10 +52,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     // A run that ends by itself has a state folder of its own, which goes away with it.
     let state = (!args.once).then(|| Arc::new(FileState::new(&Clock::system())));
-    let workshop = match &state {
-        Some(state) => Workshop::remembering_in(state.clone())?,
-        None => Workshop::new()?,
-    };
+    let workshop = workshop(Keep::InState(&args.data, &args.runner), state.clone())?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     validate::tell(&diagnostics);
     if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::record::{RecordFolders, Recorder};
 use super::stages::{RunCounters, Stages};
 use super::ticks::{Once, Ticks};
 use super::writers::Writers;
@@ -22,6 +23,8 @@ use crate::telemetry::spawn;
 /// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
 /// pipeline's `body_limit`.
 const MOST_IN_FLIGHT: usize = 10_000;
+/// How long records may be written after the last probe has ended, beside the sealing of files.
+const RECORD: Duration = Duration::from_secs(2);
 /// With fewer places than this, slow targets hold up the others.
 const FEW_IN_FLIGHT: usize = 256;
 /// How long writing what checks remember may take at the end: milliseconds, unless the disk hangs.
@@ -58,6 +61,9 @@ pub enum StartError {
     /// The check threads could not be started.
     #[error("checks cannot be run")]
     Checks(#[from] PoolError),
+    /// The recorder's thread could not be started.
+    #[error("responses cannot be recorded")]
+    Record(#[source] std::io::Error),
     /// A sink could not be opened.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -83,17 +89,23 @@ impl Runner {
             if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
         let fetcher = Fetcher::new(&FetcherConfig::default())?;
         warn_of_limits(in_flight, &fetcher);
+        let (writers, senders) = Writers::open(&pipelines, options, &name, &run_id)?;
+        let folders = RecordFolders {
+            data: options.data.clone(),
+            runner: options.name.clone(),
+            run_id: run_id.as_str().into(),
+        };
         let stages = Arc::new(Stages {
             clock: options.clock.clone(),
             fetcher,
             checks: CheckPool::start(PoolSettings::default(), &options.clock)?,
+            recorder: Recorder::start(&pipelines, folders, &options.clock).map_err(StartError::Record)?,
             permits: Arc::new(Semaphore::new(in_flight)),
             grace: options.grace,
             counters: RunCounters::default(),
             seq: AtomicI64::new(0),
             probe_seq: AtomicI64::new(0),
         });
-        let (writers, senders) = Writers::open(&pipelines, options, &name, &run_id)?;
         // Under the locks that the writers have taken.
         if let Some(state) = &options.state {
             state.keep_in(&options.data.join("state").join(&name));
@@ -145,9 +157,14 @@ impl Runner {
                 faults += 1;
             }
         }
+        // Joining threads blocks; and records are written while files are sealed.
+        let stages = Arc::clone(&self.stages);
+        let recorded = tokio::task::spawn_blocking(move || stages.recorder.finish(RECORD));
         let mut summary = self.writers.sealed(&self.stages, self.stop).await;
         summary.targets = self.targets;
         summary.faults += faults;
+        let _ = recorded.await;
+        summary.add_records(self.stages.recorder.counters());
         let (stages, state) = (self.stages, self.state);
         // Joining threads blocks. A check that is still at work has been told to stop with its attempt.
         let end = move || {

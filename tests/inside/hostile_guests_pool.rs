@@ -28,8 +28,7 @@ const REMEMBERS: Guest<'static> = Guest {
         (if (i32.eqz (i32.load8_u (i32.const 2096))) (then unreachable))
         (call $configured)",
     more: r#"(data (i32.const 2048) "k")"#,
-    pages: 1,
-    version: "0.1.0",
+    ..Guest::PLAIN
 };
 
 #[tokio::test]
@@ -245,4 +244,36 @@ async fn two_engines_in_one_process_do_not_meet() {
     assert_eq!(stuck.verdicts[0].status, CheckStatus::Error);
     assert_eq!(fine.verdicts[0].status, CheckStatus::Pass);
     assert_eq!(other.errors(FaultKind::Time), 0);
+}
+
+#[tokio::test]
+async fn w21_who_goes_away_at_the_deadline_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let patient = Limits { time: Duration::from_mins(1), ..Limits::default() };
+    let stuck = bench.set(&[(EVER, patient)]);
+    // More often than the engine has memories.
+    let times = 150;
+    for number in 0..times {
+        let calls = bench.pool.stats().calls;
+        if number % 2 == 0 {
+            // The one who asks is dropped in the midst of the call.
+            let ask = bench.pool.judge(&stuck, observed(b""), bench.in_time());
+            let ask = probity::telemetry::spawn("judge", ask);
+            until(|| bench.pool.stats().running == 1).await;
+            ask.abort();
+            assert!(ask.await.is_err());
+        } else {
+            let soon = bench.clock.now() + Duration::from_millis(5);
+            let verdicts = bench.pool.judge(&stuck, observed(b""), soon).await.verdicts;
+            assert!(verdicts[0].message.contains("no time left"), "{}", verdicts[0].message);
+        }
+        until(|| bench.pool.stats().running == 0).await;
+        assert!(bench.pool.stats().calls <= calls + 1);
+    }
+    let stats = bench.pool.stats();
+    assert_eq!((stats.queued, stats.running), (0, 0));
+    assert_eq!((bench.errors(FaultKind::Time), bench.errors(FaultKind::Internal)), (0, 0));
+    assert_eq!(bench.errors(FaultKind::NoTimeLeft), times);
+    let (good, _) = bench.judge(Guest::default(), Limits::default()).await;
+    assert_eq!((good.status, &*good.message), (CheckStatus::Pass, "as it should be"));
 }

@@ -15,15 +15,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authors;
+#[path = "../hostile/bombs.rs"]
+mod bombs;
 mod checks;
 mod config_errors;
+#[path = "../hostile/core_module.rs"]
+mod core_module;
 mod demo;
 mod exit_codes;
 mod hostile_peers;
+mod hostile_plugins;
 mod lock;
 mod readers;
+mod records;
 mod recovery;
 mod remembering;
 mod run_once;
 mod schedule;
 mod stop;
+
+// Where the files of `tests/hostile` look for it.
+use support::wat_guest;

@@ -4,19 +4,26 @@
 //! and every one that failed is told.
 
 use memchr::memmem;
-use probity_check::{Check, Findings, Manifest, Observation, OneOrMany, Pattern, Verdict, excerpt};
+use probity_check::schema::each_text;
+use probity_check::{
+    Check, Findings, JsonSchema, Manifest, Observation, OneOrMany, Pattern, Verdict, excerpt, schemars,
+};
 use serde::Deserialize;
 
 /// The most characters of a text, of a match and of the body's begin in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// The configuration: each key takes one value or a list.
-#[derive(Debug, Default, Deserialize)]
+/// Texts and regular expressions that the response body must or must not contain. At least one assertion
+/// is needed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
 struct Config {
     /// Texts that must all be there.
+    #[schemars(transform = each_text("minLength", 1))]
     contains: OneOrMany<String>,
     /// Texts of which none may be there.
+    #[schemars(transform = each_text("minLength", 1))]
     not_contains: OneOrMany<String>,
     /// Regular expressions that must all match.
     matches: OneOrMany<Pattern>,
@@ -38,7 +45,6 @@ impl Check for Body {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: true,
     };
     type Config = Config;
@@ -94,7 +100,7 @@ impl Check for Body {
     }
 }
 
-probity_check::export!(Body);
+probity_check::export!(Body, schema = "schema.json");
 
 impl Body {
     /// How many assertions there are.

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use cel_rust::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel_rust::extractors::This;
 use cel_rust::{Context, Env, ExecutionError, Program, Value, extensions};
-use probity_check::{Length, Pattern, Phase, excerpt};
+use probity_check::{JsonSchema, Length, Pattern, Phase, excerpt, schemars};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::value::shown;
@@ -37,7 +37,9 @@ pub(crate) enum Judgement {
     Error(ExecutionError),
 }
 
-/// A condition.
+/// A condition, like `status == 200`.
+#[derive(JsonSchema)]
+#[schemars(with = "String", rename = "condition", extend("minLength" = 1))]
 pub(crate) struct Condition {
     text: String,
     program: Program,

@@ -10,17 +10,20 @@ mod variables;
 use std::sync::Arc;
 
 use cel_rust::ExecutionError;
-use probity_check::{Check, Findings, Manifest, Observation, OneOrMany, Verdict};
+use probity_check::{Check, Findings, JsonSchema, Manifest, Observation, OneOrMany, Verdict, schemars};
 use serde::Deserialize;
 
 use condition::{Condition, Judgement, Patterns, context};
 use variables::Variables;
 
-/// The configuration.
-#[derive(Debug, Default, Deserialize)]
+/// Conditions in CEL, the Common Expression Language, all of which must be true.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["conditions"]))]
 struct Config {
-    /// All must be true; one or a list.
+    /// The conditions, over `status`, `headers`, `header_values`, `body`, `json`, `truncated`, `timing`
+    /// (seconds), `url`, `method`, `target`, `labels`, `facts` and `error`.
+    #[schemars(extend("minItems" = 1))]
     conditions: OneOrMany<Condition>,
 }
 
@@ -37,7 +40,6 @@ impl Check for Cel {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: true,
     };
     type Config = Config;
@@ -83,7 +85,7 @@ impl Check for Cel {
     }
 }
 
-probity_check::export!(Cel);
+probity_check::export!(Cel, schema = "schema.json");
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! What the configuration may ask for, and what becomes of it.
 
-use probity_check::OneOrMany;
+use probity_check::schema::each_text;
+use probity_check::{JsonSchema, OneOrMany, schemars};
 use serde::Deserialize;
 
 use crate::shown;
@@ -9,32 +10,39 @@ use crate::span::Span;
 /// Certificates of 90 days are renewed 30 days before their end: with half of that left, renewal is stuck.
 const WARN_BEFORE: Span = Span::days(14);
 
-/// The configuration. Without any key: the end, the chain's end and verification are judged.
-#[derive(Debug, Default, Deserialize)]
+/// The certificate that was presented: how long it and its chain last, whether it was verified, its names,
+/// issuer and fingerprint, and the TLS version. Works without any key.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Warns when the end is nearer than this. 14 days by default, or `fail_before` where it is longer.
+    /// Warns when the end is nearer than this; longer than `fail_before`. `"0d"` never warns.
+    #[schemars(extend("default" = "14d"))]
     warn_before: Option<Span>,
-    /// Fails when the end is nearer than this. By default when it has passed.
+    /// Fails when the end is nearer than this; in any case when it has passed.
+    #[schemars(extend("default" = "0d"))]
     fail_before: Option<Span>,
-    /// Does not judge the end of the other certificates in the chain.
+    /// Does not judge the ends of the other certificates that were presented.
     ignore_chain: bool,
-    /// Names that the certificate must all be for.
+    /// Host names and addresses that the certificate must all be for.
+    #[schemars(transform = each_text("minLength", 1))]
     names: OneOrMany<String>,
-    /// Texts of which one must be in the issuer.
+    /// Texts of which one must be in the issuer, as RFC 4514 writes it.
+    #[schemars(transform = each_text("minLength", 1))]
     issuers: OneOrMany<String>,
-    /// SHA-256 fingerprints of which one must be the certificate's.
+    /// Fingerprints of which one must be the certificate's: 64 hex digits, with or without colons.
+    #[schemars(transform = each_text("pattern", "^(:*[0-9A-Fa-f]){64}:*$"))]
     sha256: OneOrMany<String>,
     /// The oldest TLS version that passes.
     min_version: Option<TlsVersion>,
-    /// A certificate that was not verified passes.
+    /// A certificate that was not verified (self-signed, another name) passes; its end is still judged.
     allow_unverified: bool,
-    /// A target without TLS passes.
+    /// A response without TLS passes.
     allow_plain_http: bool,
 }
 
 /// The versions that the runner speaks, the oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub(crate) enum TlsVersion {
     #[serde(rename = "1.2")]
     V1_2,

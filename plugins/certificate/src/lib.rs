@@ -35,7 +35,6 @@ impl Check for Certificate {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: false,
     };
     type Config = Config;
@@ -62,7 +61,7 @@ impl Check for Certificate {
     }
 }
 
-probity_check::export!(Certificate);
+probity_check::export!(Certificate, schema = "schema.json");
 
 impl Certificate {
     /// No certificate: there was no answer, or no TLS. Neither is "0 days left".

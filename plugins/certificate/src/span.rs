@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use probity_check::Length;
+use probity_check::{JsonSchema, Length, schemars};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 const MINUTE: u64 = 60;
@@ -11,7 +11,13 @@ const DAY: u64 = 24 * HOUR;
 
 /// A span in whole seconds. Written as `"14d"`, `"36h"`, `"1d12h"`: the units of every duration in a
 /// pipeline file; what is below a second is cut off. A day is 24 hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(
+    with = "String",
+    rename = "duration",
+    description = "A number with a unit (d, h, m, s), or several: \"14d\", \"36h\", \"1d12h\".",
+    extend("pattern" = "^([0-9]+d)?([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))*$", "minLength" = 2)
+)]
 pub(crate) struct Span(pub(crate) u64);
 
 impl Span {

@@ -2,53 +2,56 @@
 
 use std::fmt::Write as _;
 
-use probity_check::{OneOrMany, Pattern, Status};
-use serde::Deserialize;
+use probity_check::{JsonSchema, OneOrMany, Pattern, Status, schemars};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::content::Rules;
 
-/// The configuration. Without any key, the whole body is compared but for its white space.
-#[derive(Debug, Deserialize)]
+/// Tells when the body, or a part of it, is not what it was before. Works without any key.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// What a change is: `warn` or `fail`.
+    /// What a change is.
     on_change: OnChange,
-    /// What a body is compared with.
+    /// What the content is compared with.
     baseline: Baseline,
-    /// What stands before the part that is compared; it ends with the first match.
+    /// Only what stands behind the first match of this expression is compared.
     after: Option<Pattern>,
-    /// What stands behind that part; it begins with the first match there.
+    /// Only what stands before the first match of this expression (behind that of `after`) is compared.
     until: Option<Pattern>,
-    /// Expressions whose matches are left out.
+    /// Expressions whose matches are left out, in their order.
     ignore: OneOrMany<Pattern>,
-    /// Compares ASCII letters without their case.
+    /// ASCII letters are the same in both cases.
     ignore_case: bool,
-    /// Compares every run of white space as one space.
+    /// Every run of white space is the same as one space; none matters at the ends.
     ignore_whitespace: bool,
-    /// The greatest share of lines that may differ, from 0 to 1.
+    /// A change of at most this share of the lines passes: `0.05` is one line of twenty.
+    #[schemars(extend("minimum" = 0, "exclusiveMaximum" = 1))]
     tolerance: f64,
-    /// Compares with a baseline of its own: another number forgets what was seen before.
+    /// Another number forgets the baseline: how a change is accepted where `baseline` is `"first"`.
     revision: u64,
-    /// Compares responses of any status, not of 2xx alone.
+    /// Compares responses of any status; otherwise only those of 2xx.
     any_status: bool,
 }
 
 /// What a change is.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 enum OnChange {
     Warn,
     Fail,
 }
 
-/// What a body is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What the content is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub(crate) enum Baseline {
-    /// The content seen last.
+    /// What was seen last: a change is told once.
     Last,
-    /// The content seen first.
+    /// What was seen first: a change is told until it is back.
     First,
 }
 

@@ -24,7 +24,6 @@ impl Check for Changed {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: true,
     };
     type Config = Config;
@@ -70,7 +69,7 @@ impl Check for Changed {
     }
 }
 
-probity_check::export!(Changed);
+probity_check::export!(Changed, schema = "schema.json");
 
 impl Changed {
     /// Tells how much has changed, and remembers the new content where it is the next baseline.

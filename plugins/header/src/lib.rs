@@ -6,34 +6,43 @@
 use std::fmt::Write as _;
 
 use memchr::memmem;
-use probity_check::{Check, Findings, Manifest, Observation, Pattern, Verdict, excerpt};
+use probity_check::{
+    Check, Findings, JsonSchema, Manifest, Observation, Pattern, Verdict, excerpt, schemars,
+};
 use serde::Deserialize;
 
 /// The most characters of one value, and the most values, in a message.
 const SHOWN_CHARS: usize = 80;
 const SHOWN_VALUES: usize = 4;
 
-/// The configuration.
-#[derive(Debug, Default, Deserialize)]
+/// Rules about response headers, all of which must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["require"]))]
 struct Config {
-    /// All must hold.
+    /// The rules.
+    #[schemars(length(min = 1))]
     require: Vec<Rule>,
 }
 
-/// What one header must be. A rule of nothing but a name asks for the header to be there.
-#[derive(Debug, Default, Deserialize)]
+/// What one header must be; of several values, one must be as asked for, and none as forbidden. A name
+/// alone asks for the header to be there.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "rule", extend("required" = ["name"]))]
 struct Rule {
     /// The header's name, in any case.
+    #[schemars(regex(pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"))]
     name: String,
     /// A value is exactly this.
     equals: Option<String>,
     /// No value is exactly this.
     not_equals: Option<String>,
     /// A value contains this.
+    #[schemars(length(min = 1))]
     contains: Option<String>,
     /// No value contains this.
+    #[schemars(length(min = 1))]
     not_contains: Option<String>,
     /// A value matches this regular expression.
     matches: Option<Pattern>,
@@ -41,7 +50,7 @@ struct Rule {
     not_matches: Option<Pattern>,
     /// The header is not there at all.
     absent: bool,
-    /// The rule holds where the header is missing. An empty value is not missing.
+    /// The rule holds where the header is missing; an empty value is not missing.
     allow_missing: bool,
 }
 
@@ -56,7 +65,6 @@ impl Check for Header {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: false,
     };
     type Config = Config;
@@ -89,7 +97,7 @@ impl Check for Header {
     }
 }
 
-probity_check::export!(Header);
+probity_check::export!(Header, schema = "schema.json");
 
 impl Rule {
     /// Refuses a rule that nobody can mean.

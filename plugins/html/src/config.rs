@@ -1,6 +1,7 @@
 //! What the configuration may ask for, and what becomes of it.
 
-use probity_check::{OneOrMany, Pattern};
+use probity_check::schema::each_text;
+use probity_check::{JsonSchema, OneOrMany, Pattern, schemars};
 use serde::Deserialize;
 
 use crate::selector::Selector;
@@ -9,50 +10,64 @@ use crate::watch::{TextRule, Watch};
 /// The most assertions: each costs time for every element of a page.
 const MAX_WATCHES: usize = 64;
 
-/// The configuration.
-#[derive(Debug, Default, Deserialize)]
+/// An HTML page: its title, which elements are there and how many, their text, mixed content. At least one
+/// assertion is needed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct Config {
     /// What the page's title must be.
     title: Option<TextRule>,
     /// Selectors that must each match an element.
     present: OneOrMany<Selector>,
-    /// Selectors that must match none.
+    /// Selectors that must match no element.
     absent: OneOrMany<Selector>,
-    /// What the text of an element must be.
+    /// What the text of an element must be; where several match, of one of them.
     text: Vec<ElementText>,
     /// How many elements must match.
     count: Vec<ElementCount>,
-    /// What it is where a page by https:// loads something by http://. Not judged by default.
+    /// What it is where a page by `https://` loads something by `http://`. Not judged by default.
     mixed_content: Option<Severity>,
 }
 
 /// What the text of one of the elements that match must be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline, extend("minProperties" = 2))]
 struct ElementText {
+    /// The elements.
     select: Selector,
+    /// The whole text, its white space folded.
     equals: Option<String>,
+    /// Texts that must all be in it.
     #[serde(default)]
+    #[schemars(transform = each_text("minLength", 1))]
     contains: OneOrMany<String>,
+    /// Regular expressions that must all match in it.
     #[serde(default)]
     matches: OneOrMany<Pattern>,
 }
 
 /// How many elements must match.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(inline, extend("minProperties" = 2))]
 struct ElementCount {
+    /// The elements.
     select: Selector,
+    /// Fewer fail.
     min: Option<u64>,
+    /// More fail.
     max: Option<u64>,
     /// The name of a metric that tells how many there are.
+    #[schemars(length(min = 1))]
     metric: Option<String>,
 }
 
 /// What a finding is.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub(crate) enum Severity {
     Warn,
     Fail,

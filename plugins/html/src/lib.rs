@@ -20,7 +20,6 @@ impl Check for Html {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: true,
     };
     type Config = Config;
@@ -56,7 +55,7 @@ impl Check for Html {
     }
 }
 
-probity_check::export!(Html);
+probity_check::export!(Html, schema = "schema.json");
 
 /// Judges one watch.
 #[allow(clippy::cast_precision_loss, reason = "a page has no 2^53 elements")]

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display};
 
-use probity_check::excerpt;
+use probity_check::{JsonSchema, excerpt, schemars};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// The most steps of a selector: one bit each.
@@ -25,8 +25,9 @@ impl<'page> Element<'page> {
     }
 }
 
-/// Selectors separated by commas.
-#[derive(Debug, Clone)]
+/// CSS: names, `#id`, `.class`, `[attribute]`, four combinators, commas; no pseudo-classes.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(with = "String", rename = "selector", extend("minLength" = 1))]
 pub(crate) struct Selector {
     text: String,
     pub(crate) paths: Vec<Path>,

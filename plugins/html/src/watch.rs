@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use probity_check::{OneOrMany, Pattern, excerpt};
+use probity_check::schema::each_text;
+use probity_check::{JsonSchema, OneOrMany, Pattern, excerpt, schemars};
 use serde::Deserialize;
 
 use crate::selector::{Element, Selector};
@@ -20,12 +21,14 @@ pub(crate) struct Watch {
 }
 
 /// What a text must be. All that is given must hold.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(inline, extend("minProperties" = 1))]
 pub(crate) struct TextRule {
-    /// The whole text.
+    /// The whole text, its white space folded.
     equals: Option<String>,
     /// Texts that must all be in it.
+    #[schemars(transform = each_text("minLength", 1))]
     contains: OneOrMany<String>,
     /// Regular expressions that must all match in it.
     matches: OneOrMany<Pattern>,

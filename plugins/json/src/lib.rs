@@ -8,7 +8,10 @@ mod value;
 
 use std::cmp::Ordering;
 
-use probity_check::{Check, Findings, Manifest, Observation, OneOrMany, Pattern, Verdict, excerpt, metric};
+use probity_check::{
+    Check, Findings, JsonSchema, Manifest, Observation, OneOrMany, Pattern, Verdict, excerpt, metric,
+    schemars,
+};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
@@ -18,19 +21,23 @@ use value::{Kind, compare, equal, list_kinds, number, shown};
 /// The most characters of a text and of the body's begin in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// The configuration.
-#[derive(Debug, Default, Deserialize)]
+/// Assertions about values inside a JSON body, all of which must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["assert"]))]
 struct Config {
-    /// All must hold.
+    /// The assertions.
+    #[schemars(length(min = 1))]
     assert: Vec<Assertion>,
 }
 
-/// What one value must be. A path alone asks for the value to be there.
-#[derive(Debug, Default, Deserialize)]
+/// What one value must be. A path alone asks for the value to be there; a missing value fails every
+/// assertion.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "assertion")]
 struct Assertion {
-    /// Where the value is.
+    /// A JSON pointer (RFC 6901): `/items/0/price`; empty for the whole body.
     path: Pointer,
     /// It is exactly this, in type and value; `1` and `1.0` are one number.
     equals: Option<Value>,
@@ -44,21 +51,24 @@ struct Assertion {
     less: Option<Number>,
     /// It is a number, this or less.
     at_most: Option<Number>,
-    /// A text contains this text, a list this value, an object this key.
+    /// A string contains this string, an array this value, an object this key.
     contains: Option<Value>,
-    /// It is a text that matches this regular expression.
+    /// It is a string that matches this regular expression.
     matches: Option<Pattern>,
     /// It is of one of these types.
     #[serde(default, rename = "type")]
     kinds: OneOrMany<Kind>,
-    /// It is there, be it null.
+    /// It is there, be it null; a path alone says the same.
+    #[schemars(extend("const" = true))]
     exists: Option<bool>,
     /// It is not there, not even as null.
+    #[schemars(extend("const" = true))]
     absent: Option<bool>,
-    /// The assertion holds where the value is missing.
+    /// The assertion holds where the value is missing; null is not missing.
     #[serde(default)]
     allow_missing: bool,
-    /// It is a number, reported as the metric of this name.
+    /// It is a number, reported as the metric of this name. The unit is in the name: `queue_age_seconds`.
+    #[schemars(regex(pattern = r"\S"))]
     metric: Option<String>,
 }
 
@@ -79,7 +89,6 @@ impl Check for Json {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: true,
     };
     type Config = Config;
@@ -137,7 +146,7 @@ impl Check for Json {
     }
 }
 
-probity_check::export!(Json);
+probity_check::export!(Json, schema = "schema.json");
 
 impl Assertion {
     /// Refuses an assertion that nobody can mean. The error begins with the key.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use probity_check::excerpt;
+use probity_check::{JsonSchema, excerpt, schemars};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::SHOWN_CHARS;
 
 /// A JSON pointer: `/items/0/price`; the empty one is the whole body.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(with = "String", inline, extend("pattern" = "^(/([^~]|~[01])*)?$"))]
 pub(crate) struct Pointer {
     text: String,
     tokens: Vec<String>,

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 
-use probity_check::excerpt;
-use serde::Deserialize;
+use probity_check::{JsonSchema, excerpt, schemars};
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 /// A type of value, by its name in JSON Schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "type")]
 pub(crate) enum Kind {
     String,
     Number,

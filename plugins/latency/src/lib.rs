@@ -1,24 +1,27 @@
 //! Judges how long a phase of the attempt took: longer than `max` fails, longer than `warn` warns.
 //! Equal to the limit passes.
 
-use probity_check::{Check, Length, Manifest, Observation, Phase, Verdict, metric};
-use serde::Deserialize;
+use probity_check::{Check, JsonSchema, Length, Manifest, Observation, Phase, Verdict, metric, schemars};
+use serde::{Deserialize, Serialize};
 
-/// The configuration.
-#[derive(Debug, Default, Deserialize)]
+/// A phase of the attempt must not take longer than `max`, and should not take longer than `warn`. Equal
+/// to the limit passes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("anyOf" = [{ "required": ["max"] }, { "required": ["warn"] }]))]
 struct Config {
     /// Longer than this fails.
     max: Option<Length>,
-    /// Longer than this warns.
+    /// Longer than this warns; shorter than `max`.
     warn: Option<Length>,
     /// What is timed.
     phase: TimedPhase,
 }
 
 /// The phases, by their names in a pipeline file.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "phase", inline)]
 enum TimedPhase {
     Dns,
     Connect,
@@ -55,7 +58,6 @@ impl Check for Latency {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: false,
     };
     type Config = Config;
@@ -93,7 +95,7 @@ impl Check for Latency {
     }
 }
 
-probity_check::export!(Latency);
+probity_check::export!(Latency, schema = "schema.json");
 
 #[cfg(test)]
 mod tests {

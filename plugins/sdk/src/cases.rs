@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use serde::Deserialize;
 
-use crate::{Check, Length, OneOrMany, Phase, TestObservation, config, report, state, unix_seconds};
+use crate::{Check, Length, OneOrMany, Phase, TestObservation, config, report, schema, state, unix_seconds};
 
 /// A whole `cases.toml`.
 #[derive(Debug, Deserialize)]
@@ -99,7 +99,7 @@ pub fn run<Plugin: Check>(text: &str) -> Result<(), String> {
             mismatches.push(format!("{}: {mismatch}", case.name));
         }
     }
-    if let Err(mismatch) = compare_with_schema(Plugin::MANIFEST.config_schema, &configured_keys) {
+    if let Err(mismatch) = compare_with_schema(&schema::of::<Plugin>(), &configured_keys) {
         mismatches.push(mismatch);
     }
     if mismatches.is_empty() { Ok(()) } else { Err(mismatches.join("\n")) }
@@ -217,26 +217,23 @@ fn observation(case: &Case, response: &Response, error: Option<&str>) -> Result<
     Ok(seen)
 }
 
-/// Holds the configuration's schema against the keys that the cases use.
+/// Holds the configuration's keys against those that the cases use.
 fn compare_with_schema(schema: &str, configured_keys: &BTreeSet<String>) -> Result<(), String> {
     let schema: serde_json::Value =
-        serde_json::from_str(schema).map_err(|error| format!("schema.json: {error}"))?;
-    if schema["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
-        return Err("schema.json: \"$schema\" must name draft 2020-12".to_owned());
-    }
+        serde_json::from_str(schema).map_err(|error| format!("the schema is not JSON: {error}"))?;
     if schema["additionalProperties"] != false {
-        return Err(
-            "schema.json: \"additionalProperties\" must be false, because unknown keys are errors".to_owned()
-        );
+        return Err("a mistyped key would be passed over: put #[serde(deny_unknown_fields)] on the \
+                    configuration"
+            .to_owned());
     }
     let known: BTreeSet<String> =
         schema["properties"].as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
     if known == *configured_keys {
         return Ok(());
     }
-    let (undescribed, unused): (Vec<_>, Vec<_>) =
+    let (unknown, unused): (Vec<_>, Vec<_>) =
         (configured_keys.difference(&known).collect(), known.difference(configured_keys).collect());
-    Err(format!("schema.json: keys of cases that it lacks: {undescribed:?}; keys without a case: {unused:?}"))
+    Err(format!("keys of cases that the configuration lacks: {unknown:?}; keys without a case: {unused:?}"))
 }
 
 #[cfg(test)]
@@ -244,9 +241,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::{Manifest, Observation, Verdict, annotate, metric};
+    use crate::{JsonSchema, Manifest, Observation, Verdict, annotate, metric};
 
-    #[derive(Deserialize)]
+    #[derive(Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct Limits {
         max: u16,
@@ -255,14 +252,8 @@ mod tests {
     struct Small(u16);
 
     impl Check for Small {
-        const MANIFEST: Manifest = Manifest {
-            name: "small",
-            version: "0",
-            summary: "a small status",
-            config_schema: r#"{"$schema":"https://json-schema.org/draft/2020-12/schema",
-                "additionalProperties":false,"properties":{"max":{}}}"#,
-            needs_body: false,
-        };
+        const MANIFEST: Manifest =
+            Manifest { name: "small", version: "0", summary: "a small status", needs_body: false };
         type Config = Limits;
 
         fn configure(Limits { max }: Limits) -> Result<Self, String> {
@@ -311,21 +302,37 @@ mod tests {
         let error = run::<Small>(text).unwrap_err();
         assert!(error.contains("one: expected the status \"pass\", got \"fail\" (large)\ntwo: expected the config_error \"no\""), "{error}");
         assert!(run::<Small>("[[cases]]\nnam = 1").unwrap_err().contains("nam"));
+        assert!(run::<Lenient>("cases = []").unwrap_err().contains("deny_unknown_fields"));
         assert!(run::<Small>("cases = []").unwrap_err().contains("keys without a case: [\"max\"]"));
     }
+
+    struct Lenient;
+
+    impl Check for Lenient {
+        const MANIFEST: Manifest = Small::MANIFEST;
+        type Config = BTreeMap<String, String>;
+
+        fn configure(_: Self::Config) -> Result<Self, String> {
+            Ok(Lenient)
+        }
+
+        fn run(&self, _: &dyn Observation) -> Result<Verdict, String> {
+            Ok(Verdict::pass("anything"))
+        }
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
 
     /// Remembers how many attempts it has seen.
     struct Counting;
 
     impl Check for Counting {
-        const MANIFEST: Manifest = Manifest {
-            config_schema: r#"{"$schema":"https://json-schema.org/draft/2020-12/schema",
-                "additionalProperties":false}"#,
-            ..Small::MANIFEST
-        };
-        type Config = BTreeMap<String, String>;
+        const MANIFEST: Manifest = Small::MANIFEST;
+        type Config = Nothing;
 
-        fn configure(_: Self::Config) -> Result<Self, String> {
+        fn configure(Nothing {}: Nothing) -> Result<Self, String> {
             Ok(Counting)
         }
 

@@ -1,12 +1,14 @@
 //! A check's configuration: from the host's JSON text to the check's own type, with messages for
 //! the person who wrote it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Reads a configuration. No text, or `null`, is an empty table.
 ///
@@ -43,12 +45,31 @@ fn refusal(path: &str, message: &str) -> String {
 }
 
 /// One value, or a list of values: `"a"` is read as `["a"]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OneOrMany<Item>(pub Vec<Item>);
 
 impl<Item> Default for OneOrMany<Item> {
     fn default() -> Self {
         OneOrMany(Vec::new())
+    }
+}
+
+impl<Item: JsonSchema> JsonSchema for OneOrMany<Item> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("one_or_many_{}", Item::schema_name()).into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        format!("OneOrMany<{}>", Item::schema_id()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = generator.subschema_for::<Item>();
+        json_schema!({ "oneOf": [item, { "type": "array", "items": item }] })
     }
 }
 
@@ -91,7 +112,13 @@ impl<'de, Item: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<Item> {
 
 /// A length of time written with its unit, as everywhere in a pipeline file: `"800ms"`, `"1.5s"`,
 /// `"1m30s"`. Units: `ns`, `us`, `ms`, `s`, `m`, `h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(
+    with = "String",
+    rename = "duration",
+    description = "A number with a unit (ns, us, ms, s, m, h), or several: \"800ms\", \"1.5s\", \"1m30s\".",
+    extend("pattern" = "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$")
+)]
 pub struct Length(pub Duration);
 
 impl Length {
@@ -159,6 +186,13 @@ impl Display for Length {
             let digits = format!("{fraction:03}");
             write!(formatter, "{whole}.{}{unit}", digits.trim_end_matches('0'))
         }
+    }
+}
+
+/// As it is written, so that a default shows in a schema.
+impl Serialize for Length {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

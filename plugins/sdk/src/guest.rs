@@ -58,8 +58,9 @@ pub fn delete(key: &str) {
 }
 
 /// The answer to `describe`.
-pub fn describe<Plugin: Check>() -> Vec<(String, String)> {
-    Plugin::MANIFEST.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+pub fn describe<Plugin: Check>(schema: String) -> Vec<(String, String)> {
+    let entries = Plugin::MANIFEST.entries().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    entries.into_iter().chain([("config-schema".to_owned(), schema)]).collect()
 }
 
 /// The answer to `configure`: the configured check is kept for `run`.

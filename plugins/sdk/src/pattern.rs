@@ -4,14 +4,22 @@ use std::fmt::{self, Display};
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Serialize, Serializer};
 
 /// The most memory a compiled expression may take; the regex crate's own limit.
 const NFA_BYTES: usize = 10 << 20;
 
 /// A regular expression, compiled while the configuration is read, so that a bad one is refused
 /// there. It is searched in bytes; `\w`, `\d`, `\s` and `(?i)` know ASCII alone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(
+    with = "String",
+    rename = "regular_expression",
+    description = "A regular expression in the syntax of the regex crate, searched in bytes; (?s) lets . match a line break.",
+    extend("minLength" = 1)
+)]
 pub struct Pattern {
     text: String,
     regex: Regex,
@@ -59,6 +67,13 @@ impl Pattern {
 impl Display for Pattern {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+/// As it is written, so that a default shows in a schema.
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

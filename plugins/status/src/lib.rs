@@ -2,16 +2,18 @@
 
 use std::fmt::{self, Display};
 
-use probity_check::{Check, Manifest, Observation, OneOrMany, Verdict};
+use probity_check::{Check, JsonSchema, Manifest, Observation, OneOrMany, Verdict, schemars};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// The configuration.
-#[derive(Debug, serde::Deserialize)]
+/// The HTTP status code must be in `expect` and must not be in `reject`.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
     /// Codes that are right.
+    #[schemars(extend("default" = ["2xx"]))]
     expect: OneOrMany<Entry>,
     /// Codes that are wrong even where `expect` has them.
+    #[schemars(extend("default" = []))]
     reject: OneOrMany<Entry>,
 }
 
@@ -22,9 +24,20 @@ impl Default for Config {
     }
 }
 
-/// One entry of a list: `304`, `"2xx"`, `"200-299"`, or several in a string, `"200-299,304"`.
-#[derive(Debug)]
+/// A code (`404`), a class (`"2xx"`) or a range (`"200-299"`); a string may hold several, separated by
+/// commas.
+#[derive(Debug, JsonSchema)]
+#[schemars(schema_with = "number_or_text", rename = "code")]
 struct Entry(Vec<Range>);
+
+fn number_or_text(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "oneOf": [
+            { "type": "integer", "minimum": 100, "maximum": 999 },
+            { "type": "string", "minLength": 3 },
+        ],
+    })
+}
 
 /// The check, configured.
 #[derive(Debug)]
@@ -38,7 +51,6 @@ impl Check for Status {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         summary: env!("CARGO_PKG_DESCRIPTION"),
-        config_schema: include_str!("../schema.json"),
         needs_body: false,
     };
     type Config = Config;
@@ -67,7 +79,7 @@ impl Check for Status {
     }
 }
 
-probity_check::export!(Status);
+probity_check::export!(Status, schema = "schema.json");
 
 /// Some status codes, as a list of ranges.
 #[derive(Debug)]
