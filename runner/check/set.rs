@@ -168,11 +168,6 @@ impl CheckSet {
         self
     }
 
-    /// The pipeline's name.
-    pub(super) fn pipeline(&self) -> &Arc<str> {
-        &self.pipeline
-    }
-
     /// The checks, in their order.
     pub fn checks(&self) -> &[ConfiguredCheck] {
         &self.checks
