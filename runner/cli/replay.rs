@@ -195,10 +195,6 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
         output::error("--plugin takes the place of one check: give --check once");
         return Ok(Err(Exit::Usage));
     }
-    let bytes = match load::bytes(wanted) {
-        Ok(bytes) => bytes,
-        Err(error) => return refused(format!("{error:#}")),
-    };
     let path = Path::new(wanted);
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(wanted);
     let name = match parse_name(args.check.first().map_or(stem, String::as_str)) {
@@ -216,7 +212,7 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
         config: args.config.as_str().into(),
         isolation: Isolation::default(),
     };
-    let plugin = match load::plugin(wanted, &bytes) {
+    let plugin = match load::plugin(wanted) {
         Ok(plugin) => plugin,
         Err(error) => return refused(format!("{error:#}")),
     };
