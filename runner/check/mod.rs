@@ -11,7 +11,7 @@
 //! `freezer`), when it is not called at all (`breaker`) and the checks of a pipeline (`set`); the threads
 //! (`gate`, `queue`, `pool`); an attempt as a line of JSON, to be judged again (`record`); what comes with
 //! the program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested
-//! (`canned`, `cases`).
+//! (`canned`, `cases`) and measured (`measure`).
 
 mod config;
 mod observed;
@@ -39,6 +39,7 @@ mod bundled;
 mod wrap;
 mod canned;
 mod cases;
+mod measure;
 
 pub use breaker::Suspension;
 pub use bundled::{BUNDLED_NAMES, bundled};
@@ -53,6 +54,7 @@ pub use engine::{CheckEngine, EngineError, EngineSettings, MemoryReset};
 pub use fault::FaultKind;
 pub use instances::Isolation;
 pub use limits::Limits;
+pub use measure::{BareStart, Effort, Timing, time_in_turn};
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
@@ -63,4 +65,4 @@ pub use record::{
 };
 pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
-pub use wrap::{WrapError, component_from_core};
+pub use wrap::{WrapError, component_from_core, finish_component};

@@ -66,6 +66,11 @@ impl ConfiguredCheck {
         self.instances.is_frozen()
     }
 
+    /// Where its calls get their instances from.
+    pub(super) fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
     /// Whether it is left alone at present, since it failed many times in a row by its own fault.
     pub fn suspension(&self, clock: &Clock) -> Option<Suspension> {
         self.breaker.suspension(clock.now())
@@ -161,6 +166,11 @@ impl CheckSet {
     pub fn only(mut self, names: &[String]) -> Self {
         self.checks.retain(|check| names.iter().any(|name| **name == *check.spec.name));
         self
+    }
+
+    /// The pipeline's name.
+    pub(super) fn pipeline(&self) -> &Arc<str> {
+        &self.pipeline
     }
 
     /// The checks, in their order.

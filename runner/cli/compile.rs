@@ -26,6 +26,8 @@ pub(super) enum Keep<'a> {
     ReadState(&'a Path, &'a str),
     /// In the user's own cache: for authors, whose commands have no data folder.
     InCache,
+    /// Nothing is kept, and nothing that was is used: to see how long it takes.
+    Nothing,
 }
 
 impl Keep<'_> {
@@ -41,6 +43,7 @@ impl Keep<'_> {
                 let home = || std::env::home_dir().map(|home| home.join(".cache"));
                 Some(named.or_else(home)?.join("probity").join("plugins"))
             }
+            Self::Nothing => None,
         }
     }
 }

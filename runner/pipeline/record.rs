@@ -23,7 +23,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use self::files::{NotKept, RecordFiles};
-use self::queue::RecordQueue;
+use self::queue::{Next, RecordQueue};
 use super::Built;
 use crate::check::{CallNote, Record};
 use crate::clock::Clock;
@@ -33,6 +33,9 @@ use crate::sink::Folders;
 pub use self::plan::{RecordPlan, When};
 pub use self::read::{RecordReader, Selection, Unreadable};
 pub use self::replay::{Change, Compared, Replay, Replayed};
+
+/// How often the room on the disk is looked at while nothing is recorded.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Where the records of a pipeline lie: in the state folder that stands beside its results.
 pub fn records_folder(pipeline: &Built, data: &Path, runner: &str) -> PathBuf {
@@ -182,8 +185,21 @@ impl Work {
         for place in self.places.values_mut() {
             place.files.mend();
         }
-        while let Some(job) = self.queue.next() {
-            self.write(&job);
+        loop {
+            match self.queue.next(LOOK) {
+                Next::Job(job) => self.write(&job),
+                Next::Idle => self.give_way(),
+                Next::End => return,
+            }
+        }
+    }
+
+    /// Records that lie there must not take the place of results, also while nothing is recorded.
+    fn give_way(&mut self) {
+        for place in self.places.values_mut() {
+            // What is wrong with the disk will be told by the next record.
+            let removed = place.files.give_way().unwrap_or_default();
+            self.counters.files_removed.fetch_add(removed, Ordering::Relaxed);
         }
     }
 

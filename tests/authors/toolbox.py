@@ -22,7 +22,7 @@ def install(folder):
     folder = folder.resolve()
     venv, node = folder / "venv", folder / "node"
     templates = ROOT / "plugins/templates"
-    if not (venv / "bin/python").exists():
+    if not (venv / "bin/pip").exists():
         run([sys.executable, "-m", "venv", venv])
     pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "-r", templates / "c/requirements.txt", "-r", templates / "python/requirements.txt"])
@@ -30,8 +30,15 @@ def install(folder):
     shutil.copy(templates / "js/package.json", node / "package.json")
     run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=node)
     path = [venv / "bin", node / "node_modules/.bin", os.environ["PATH"]]
-    # A folder of compiled plugins of its own: what is measured and tested is not what was kept before.
-    return {**os.environ, "PATH": os.pathsep.join(map(str, path)), "XDG_CACHE_HOME": str(folder / "cache")}
+    caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return {
+        # Debian's compiler stays where it is: it is dear to fetch.
+        "PROBITY_WASM_CACHE": str(caches / "probity-wasm"),
+        **os.environ,
+        "PATH": os.pathsep.join(map(str, path)),
+        # Plugins that were compiled before are not those that are measured and tested.
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
 
 
 def run(command, cwd=None, env=None, code=0):

@@ -6,6 +6,7 @@ mod authors;
 mod bombs;
 mod compile_bombs;
 mod compiling;
+mod components;
 mod contract_grown;
 mod contract_lock;
 mod contract_shape;
@@ -15,6 +16,8 @@ mod core_module;
 mod generated;
 #[path = "../hostile/guests.rs"]
 mod guests;
+#[path = "../hostile/components/mod.rs"]
+mod hostile_components;
 mod hostile_guests;
 mod hostile_guests_bench;
 mod hostile_guests_fair;

@@ -1,5 +1,5 @@
 //! What an author of a check meets first: the folder that `plugin new` makes, and what `plugin build` says where a
-//! tool or a file is missing. What the folders build to is tried by `tests/authors/run`.
+//! tool or a file is missing. What the folders build to is tried by `tests/authors/path.py`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -27,6 +27,8 @@ mod exit_codes;
 mod hostile_peers;
 mod hostile_plugins;
 mod lock;
+mod plugin_inspect;
+mod plugin_test;
 mod readers;
 mod records;
 mod recovery;

@@ -221,7 +221,7 @@ fn a_changed_check_is_compared_and_a_new_one_told() {
     assert!(before.stderr.contains("no record"), "{}", before.stderr);
     for (arguments, code, part) in [
         (&["--plugin", "body", "--config", "{\"contain\":1}"][..], 78, "--config"),
-        (&["--plugin", "boddy"], 78, "no bundled plugin"),
+        (&["--plugin", "boddy"], 78, "did you mean \"body\"?"),
         (&["--plugin", "no-such.wasm"], 78, "no-such.wasm"),
         (&["--since", "yesterday"], 2, "--since"),
         (&["--records", "no-such-folder", "--plugin", "status"], 3, "no-such-folder"),

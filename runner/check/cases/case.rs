@@ -88,7 +88,7 @@ impl Cases {
         let table = document.parse(diagnostics)?;
         let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
         let text = CasesText::from_value(&value, &mut Context { document, diagnostics, tag: None })?;
-        if text.cases.is_empty() {
+        if text.cases.is_empty() && !diagnostics.has_errors() {
             let place = Place::file(document.path());
             let problem = Diagnostic::error(Code::MissingKey, place, "there is no case in the file");
             diagnostics.add(problem.hint(ADVICE.empty));
@@ -198,12 +198,8 @@ fn expectation(
         }
     }
     match (status, error, config_error) {
-        (Some(status), None, None) => Some(Expectation::Verdict {
-            status: match status {
-                StatusText::Pass => CheckStatus::Pass,
-                StatusText::Warn => CheckStatus::Warn,
-                StatusText::Fail => CheckStatus::Fail,
-            },
+        (Some(StatusText(status)), None, None) => Some(Expectation::Verdict {
+            status: (*status)?,
             message: message.as_ref().map(|message| message.value.clone()),
             metrics: metrics.as_ref().map(|metrics| {
                 metrics.value.iter().map(|(name, NumberText(value))| (name.clone(), *value)).collect()
@@ -224,3 +220,6 @@ fn expectation(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,3 +107,109 @@ pub(super) fn compare_with_schema(schema: &str, used: &BTreeSet<String>) -> Vec<
     });
     undescribed.chain(unused).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{CheckStatus, Severity};
+
+    fn verdict(status: CheckStatus, message: &str) -> Answer {
+        Answer::Verdict(Verdict {
+            check_name: Arc::from("c"),
+            plugin: Arc::from("c"),
+            status,
+            severity: Severity::Fail,
+            message: message.to_owned(),
+            duration: Duration::ZERO,
+            metrics: vec![("a".to_owned(), 1.0), ("b".to_owned(), 2.5)],
+            annotations: vec![("x".to_owned(), "y".to_owned())],
+        })
+    }
+
+    fn expected(status: CheckStatus, message: Option<&str>) -> Expectation {
+        let message = message.map(str::to_owned);
+        Expectation::Verdict { status, message, metrics: None, annotations: None }
+    }
+
+    fn told(expected: &Expectation, answer: &Answer) -> Vec<String> {
+        let shown = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());
+        compare(expected, answer)
+            .into_iter()
+            .map(|Mismatch { what, expected, got }| format!("{what}: {} / {}", shown(expected), shown(got)))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_expected_may_be_anything() {
+        let answer = verdict(CheckStatus::Pass, "fine");
+        assert_eq!(told(&expected(CheckStatus::Pass, None), &answer), [""; 0]);
+        assert_eq!(told(&expected(CheckStatus::Pass, Some("fine")), &answer), [""; 0]);
+    }
+
+    #[test]
+    fn every_difference_is_told() {
+        let answer = verdict(CheckStatus::Fail, "bad");
+        let Expectation::Verdict { status, message, .. } = expected(CheckStatus::Pass, Some("fine")) else {
+            unreachable!("made so");
+        };
+        let wanted = Expectation::Verdict {
+            status,
+            message,
+            metrics: Some([("a", 1.0), ("b", 2.0), ("c", 3.0)].map(|(n, v)| (n.to_owned(), v)).into()),
+            annotations: Some(BTreeMap::new()),
+        };
+        assert_eq!(
+            told(&wanted, &answer),
+            [
+                "status: pass / fail",
+                "message: fine / bad",
+                "metrics.b: 2 / 2.5",
+                "metrics.c: 3 / nothing",
+                "annotations.x: nothing / y"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_status_is_explained() {
+        let answer = verdict(CheckStatus::Fail, "bad");
+        assert_eq!(told(&expected(CheckStatus::Pass, None), &answer), ["status: pass / fail (bad)"]);
+    }
+
+    #[test]
+    fn answers_of_another_kind_are_told_in_words() {
+        let refused = Answer::Refused("no key".to_owned());
+        let config_error = Expectation::ConfigError("no key".to_owned());
+        assert_eq!(told(&config_error, &refused), [""; 0]);
+        assert_eq!(
+            told(&expected(CheckStatus::Pass, None), &refused),
+            ["answer: pass / the configuration is refused: no key"]
+        );
+        assert_eq!(
+            told(&config_error, &Answer::Error("time limit".to_owned())),
+            ["answer: the configuration is refused: no key / could not judge: time limit"]
+        );
+        assert_eq!(
+            told(&Expectation::Error("a".to_owned()), &Answer::Error("b".to_owned())),
+            ["error: a / b"]
+        );
+        assert_eq!(
+            told(&Expectation::Error("a".to_owned()), &Answer::EarlierError(1, "b".to_owned())),
+            ["answer: could not judge: a / before[1]: could not judge: b"]
+        );
+    }
+
+    #[test]
+    fn schema_and_cases_have_the_same_keys() {
+        let schema = r#"{ "properties": { "a": {}, "b": {} } }"#;
+        let used = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(compare_with_schema(schema, &used(&["a", "b"])), []);
+        assert_eq!(compare_with_schema("{}", &used(&[])), []);
+        let differ: Vec<_> =
+            compare_with_schema(schema, &used(&["a", "c"])).into_iter().map(|found| found.what).collect();
+        assert_eq!(differ, ["config.c", "config.b"]);
+    }
+}

@@ -43,9 +43,9 @@ pub struct CaseReport {
 impl Case {
     /// Has a plugin judge the case: it takes the configuration, begins with nothing remembered, and sees
     /// what came before. Blocks for as long as the limits of the case allow.
-    pub fn judge(&self, plugin: &Arc<Plugin>, clock: &Clock) -> CaseReport {
+    pub fn judge(&self, plugin: &Arc<Plugin>, isolation: Isolation, clock: &Clock) -> CaseReport {
         let began = clock.now();
-        let answer = answer(plugin, self, clock);
+        let answer = answer(plugin, self, isolation, clock);
         let mismatches = compare(&self.expected, &answer);
         CaseReport { answer, mismatches, duration: clock.now().saturating_duration_since(began) }
     }
@@ -61,7 +61,7 @@ impl Cases {
     }
 }
 
-fn answer(plugin: &Arc<Plugin>, case: &Case, clock: &Clock) -> Answer {
+fn answer(plugin: &Arc<Plugin>, case: &Case, isolation: Isolation, clock: &Clock) -> Answer {
     let spec = CheckSpec {
         name: plugin.manifest().name.as_str().into(),
         plugin: plugin.manifest().name.as_str().into(),
@@ -70,7 +70,7 @@ fn answer(plugin: &Arc<Plugin>, case: &Case, clock: &Clock) -> Answer {
         on_error: true,
         limits: case.limits,
         config: case.config.as_str().into(),
-        isolation: Isolation::Configure,
+        isolation,
     };
     let check = match ConfiguredCheck::new(plugin, spec) {
         Ok(check) => check,

@@ -7,7 +7,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::check::canned::{FailureText, ResponseText};
-use crate::config::{ByteSize, Context, Duration, FromValue, Located, config_enum, config_table};
+use crate::config::table::word;
+use crate::config::{ByteSize, Context, Duration, FromValue, Located, config_table};
+use crate::model::CheckStatus;
 
 config_table! {
     /// A whole file: what a check says of what it is shown.
@@ -83,15 +85,28 @@ config_table! {
     }
 }
 
-config_enum! {
-    /// What a check says of an attempt.
-    pub enum StatusText {
-        /// As it should be.
-        Pass = "pass",
-        /// Worth a look.
-        Warn = "warn",
-        /// Wrong.
-        Fail = "fail",
+/// What a check can say of an attempt.
+const STATUSES: [CheckStatus; 3] = [CheckStatus::Pass, CheckStatus::Warn, CheckStatus::Fail];
+/// The words for it.
+const STATUS_WORDS: [&str; 3] = ["pass", "warn", "fail"];
+
+/// A verdict's status; none for a word that is none, which was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusText(pub Option<CheckStatus>);
+
+impl FromValue for StatusText {
+    fn type_text() -> String {
+        STATUS_WORDS.map(|word| format!("\"{word}\"")).join(" or ")
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "enum": STATUS_WORDS })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let word = word(value, &STATUS_WORDS, context);
+        let known = STATUSES.iter().find(|status| Some(status.as_str()) == word);
+        Some(Self(known.copied()))
     }
 }
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Format, load};
-use crate::check::{Answer, Case, CaseReport, Cases, Mismatch, Plugin};
+use crate::check::{Answer, Case, CaseReport, Cases, Isolation, Mismatch, Plugin};
 use crate::cli::validate::{count, tell};
 use crate::cli::{Exit, output};
 use crate::clock::Clock;
@@ -32,9 +32,34 @@ pub(super) struct TestArgs {
     /// The component, where it is not in the folder; or the name of a bundled check
     #[arg(long, value_name = "FILE")]
     plugin: Option<String>,
+    /// Where the sandbox of a call comes from
+    #[arg(long, value_enum, default_value = "configure")]
+    isolation: IsolationArg,
     /// How the report is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// Where the sandbox of a call comes from, as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum IsolationArg {
+    /// A fresh one, configured for the call.
+    Configure,
+    /// A fresh one, from a snapshot after configure, as a pipeline's checks soon are; takes seconds for
+    /// every configuration that is new.
+    Snapshot,
+    /// The one of the call before.
+    Reuse,
+}
+
+impl From<IsolationArg> for Isolation {
+    fn from(isolation: IsolationArg) -> Self {
+        match isolation {
+            IsolationArg::Configure => Self::Configure,
+            IsolationArg::Snapshot => Self::Snapshot,
+            IsolationArg::Reuse => Self::Reuse,
+        }
+    }
 }
 
 /// One line of the report.
@@ -47,7 +72,7 @@ struct Judged<'a> {
 
 /// Has every case judged and tells of each.
 pub(super) fn test(args: &TestArgs) -> anyhow::Result<Exit> {
-    let TestArgs { path, cases, plugin, format } = args;
+    let TestArgs { path, cases, plugin, isolation: _, format: _ } = args;
     let wanted = match plugin {
         Some(plugin) => plugin.clone(),
         None => component(path)?.display().to_string(),
@@ -57,47 +82,51 @@ pub(super) fn test(args: &TestArgs) -> anyhow::Result<Exit> {
     let read = Cases::read(&cases, &mut diagnostics);
     tell(&diagnostics);
     let Some(cases) = read else { return Ok(Exit::Config) };
-    let plugin = match load::bytes(&wanted).and_then(|bytes| load::plugin(&wanted, &bytes)) {
+    let plugin = match load::plugin(&wanted) {
         Ok(plugin) => plugin,
         Err(error) => return Ok(load::refuse(&error)),
     };
-    let failed = judge(&cases, &plugin, *format)?;
+    let failed = judge(&cases, &plugin, args)?;
     Ok(if failed == 0 { Exit::Success } else { Exit::Negative })
 }
 
 /// Judges, prints a line or more for each case as it is done, and counts those that failed.
-fn judge(cases: &Cases, plugin: &Arc<Plugin>, format: Format) -> anyhow::Result<usize> {
+fn judge(cases: &Cases, plugin: &Arc<Plugin>, args: &TestArgs) -> anyhow::Result<usize> {
     let clock = Clock::system();
     let began = clock.now();
-    let (mut done, mut failed) = (0, 0);
-    let mut print = |judged: &Judged<'_>| {
-        done += 1;
-        failed += usize::from(!judged.mismatches.is_empty());
-        output::data(&match format {
+    let isolation = Isolation::from(args.isolation);
+    let print = |judged: &Judged<'_>| {
+        output::data(&match args.format {
             Format::Text => text(judged, output::stdout_has_colour()),
             Format::Json => format!("{}\n", object(judged)),
         })
     };
+    let mut failed = 0;
     for case in &cases.cases {
-        let report = case.judge(plugin, &clock);
+        let report = case.judge(plugin, isolation, &clock);
+        failed += usize::from(!report.mismatches.is_empty());
         let name = &case.name;
         print(&Judged { name, case: Some(case), report: Some(&report), mismatches: &report.mismatches })?;
     }
-    if let Some(mismatches) = cases.compare_with_schema(plugin) {
-        let name = "the configuration's schema and the cases have the same keys";
-        print(&Judged { name, case: None, report: None, mismatches: &mismatches })?;
+    let of_schema = cases.compare_with_schema(plugin).unwrap_or_default();
+    if !of_schema.is_empty() {
+        let name = "the schema of the configuration and the cases have the same keys";
+        print(&Judged { name, case: None, report: None, mismatches: &of_schema })?;
     }
-    if format == Format::Text {
-        let ended = match failed {
+    if args.format == Format::Text {
+        let mut ended = match failed {
             0 => "all ok".to_owned(),
-            failed => format!("{} ok, {failed} FAILED", done - failed),
+            failed => format!("{} ok, {failed} FAILED", cases.cases.len() - failed),
         };
+        if !of_schema.is_empty() {
+            ended.push_str(", the schema FAILED");
+        }
         let took = clock.now().saturating_duration_since(began).as_secs_f64();
         let told = count(cases.cases.len(), "case");
         let name = harmless(&plugin.manifest().name);
-        output::data(&format!("{name}: {told} in {took:.2} s, {ended}\n"))?;
+        output::data(&format!("{name}: {told} in {took:.2} s: {ended}\n"))?;
     }
-    Ok(failed)
+    Ok(failed + usize::from(!of_schema.is_empty()))
 }
 
 /// The folder that a path means.
@@ -107,8 +136,11 @@ fn folder(path: &Path) -> &Path {
 
 /// The component that a path means: itself, or the one in the folder.
 fn component(path: &Path) -> anyhow::Result<PathBuf> {
-    if !path.is_dir() {
+    if path.is_file() {
         return Ok(path.to_owned());
+    }
+    if !path.is_dir() {
+        bail!("there is no file or folder \"{}\"", path.display());
     }
     let whole = fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
     let named = whole.file_name().map(|name| path.join(name).with_extension("wasm"));

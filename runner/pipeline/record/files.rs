@@ -49,11 +49,14 @@ pub(super) struct RecordFiles {
     run_id: Arc<str>,
     number: u32,
     current: Option<Current>,
+    /// Whether the disk under a folder has no more room than results may need.
+    is_nearly_full: fn(&Path) -> io::Result<bool>,
 }
 
 /// The file that is written.
 #[derive(Debug)]
 struct Current {
+    path: PathBuf,
     file: File,
     bytes: u64,
 }
@@ -61,7 +64,7 @@ struct Current {
 impl RecordFiles {
     /// The files in a folder, which is made when it is needed.
     pub(super) fn new(folder: PathBuf, run_id: Arc<str>) -> Self {
-        Self { folder, run_id, number: 0, current: None }
+        Self { folder, run_id, number: 0, current: None, is_nearly_full }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -85,13 +88,14 @@ impl RecordFiles {
         if self.current.is_none() {
             make_folders(&self.folder)?;
         }
-        if is_nearly_full(&self.folder)? {
+        removed += self.give_way()?;
+        if (self.is_nearly_full)(&self.folder)? {
             return Err(NotKept::DiskFull);
         }
         let mut current = match self.current.take() {
             Some(current) => current,
             None => {
-                removed = self.make_room(max_size - part.max(length))?;
+                removed += self.make_room(max_size - part.max(length))?;
                 self.begin(now)?
             }
         };
@@ -108,6 +112,29 @@ impl RecordFiles {
         Ok(removed)
     }
 
+    /// Leaves the last of the disk to results: where there is no more, the oldest files go, the one that is
+    /// written at last. Returns how many.
+    pub(super) fn give_way(&mut self) -> io::Result<u64> {
+        let mut removed = 0;
+        for path in record_files(&self.folder)? {
+            if !(self.is_nearly_full)(&self.folder)? {
+                break;
+            }
+            if self.current.as_ref().is_some_and(|current| current.path == path) {
+                self.current = None;
+            }
+            if !is_being_written(&path)? {
+                fs::remove_file(&path)?;
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            let folder = self.folder.display();
+            warn!(files = removed, %folder, "the disk is nearly full: old records give way to results");
+        }
+        Ok(removed)
+    }
+
     /// Begins a file; its name sorts by its age.
     fn begin(&mut self, now: UnixNanos) -> io::Result<Current> {
         let at = Timestamp::from_nanosecond(i128::from(now.0)).unwrap_or_default();
@@ -117,7 +144,7 @@ impl RecordFiles {
         let file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path)?;
         // Another run may look at it just now; that is over at once.
         flock(&file, FlockOperation::LockExclusive)?;
-        Ok(Current { file, bytes: 0 })
+        Ok(Current { path, file, bytes: 0 })
     }
 
     /// Removes the oldest files until all together have at most `bytes`. Returns how many.

@@ -16,6 +16,17 @@ pub(super) struct RecordQueue<T> {
     changed: Condvar,
 }
 
+/// What came next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    /// A job.
+    Job(T),
+    /// Nothing so far.
+    Idle,
+    /// Nothing, and nothing will.
+    End,
+}
+
 #[derive(Debug)]
 struct State<T> {
     waiting: VecDeque<(usize, T)>,
@@ -47,21 +58,20 @@ impl<T> RecordQueue<T> {
         true
     }
 
-    /// The next job; waits for it. None at the end.
-    pub(super) fn next(&self) -> Option<T> {
-        let mut state = self.state();
-        loop {
-            if state.has_ended {
-                return None;
-            }
-            if let Some((bytes, job)) = state.waiting.pop_front() {
+    /// The next job; waits for it, but not longer than `at_most`.
+    pub(super) fn next(&self, at_most: Duration) -> Next<T> {
+        let is_idle = |state: &mut State<T>| !state.has_ended && !state.is_closed && state.waiting.is_empty();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), at_most, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        match state.waiting.pop_front() {
+            Some((bytes, job)) => {
                 state.bytes -= bytes;
-                return Some(job);
+                Next::Job(job)
             }
-            if state.is_closed {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            None if state.has_ended || state.is_closed => Next::End,
+            None => Next::Idle,
         }
     }
 
@@ -111,23 +121,24 @@ mod tests {
         let queue = RecordQueue::default();
         assert!((0..WAITING).all(|number| queue.push(0, || number)));
         assert!(!queue.push(0, || panic!("there is no room")));
-        assert_eq!(queue.next(), Some(0));
+        assert_eq!(queue.next(Duration::ZERO), Next::Job(0));
         assert!(queue.push(0, || 7));
 
         let queue = RecordQueue::default();
         assert!(queue.push(WAITING_BYTES - 1, || 0));
         assert!(!queue.push(2, || 1) && queue.push(1, || 2));
-        assert_eq!(queue.next(), Some(0));
+        assert_eq!(queue.next(Duration::ZERO), Next::Job(0));
         assert!(queue.push(2, || 3));
     }
 
     #[test]
     fn a_closed_queue_gives_what_it_has_and_takes_nothing() {
         let queue = RecordQueue::default();
+        assert_eq!(queue.next(Duration::ZERO), Next::Idle);
         queue.push(1, || 1);
         queue.close();
         assert!(!queue.push(1, || 2));
-        assert_eq!((queue.next(), queue.next()), (Some(1), None));
+        assert_eq!((queue.next(Duration::ZERO), queue.next(Duration::MAX)), (Next::Job(1), Next::End));
     }
 
     #[test]
@@ -140,6 +151,6 @@ mod tests {
         let waiting = thread::spawn(move || waiting.wait_for_end(Duration::from_mins(1)));
         assert_eq!(queue.end(), 2);
         assert!(waiting.join().unwrap());
-        assert_eq!((queue.next(), queue.end()), (None, 0));
+        assert_eq!((queue.next(Duration::MAX), queue.end()), (Next::End, 0));
     }
 }

@@ -3,17 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::check::{
-    CallNote, CheckPool, CheckSet, ConfiguredCheck, FaultKind, MASK, MemoryState, PoolError, PoolSettings,
-    Record, RecordedVerdict, StateKey, StateStore, as_recorded,
+    CallNote, CheckSet, ConfiguredCheck, FaultKind, MASK, MemoryState, Record, RecordedVerdict, StateKey,
+    StateStore, as_recorded,
 };
 use crate::clock::Clock;
 use crate::model::{Outcome, Verdict, judge};
 
-/// The deadline of an attempt is long over: a check has all the time that its own limits leave it.
-const DEADLINE: Duration = Duration::from_hours(24);
 /// Errors that come from the machine at that moment or from earlier calls, and say nothing of check and
 /// response.
 const CIRCUMSTANCES: [FaultKind; 4] =
@@ -104,36 +101,35 @@ pub struct Replay {
     state: Arc<MemoryState>,
     /// Whose state has begun with what was recorded.
     begun: HashSet<StateKey>,
-    pool: CheckPool,
     clock: Clock,
 }
 
 impl Replay {
     /// Checks by pipeline. `is_whole` says that these are all checks of their pipelines; else other
     /// checks' verdicts stay as they were.
-    pub fn new(checks: HashMap<String, CheckSet>, is_whole: bool, clock: &Clock) -> Result<Self, PoolError> {
+    pub fn new(checks: HashMap<String, CheckSet>, is_whole: bool, clock: &Clock) -> Self {
         let state = Arc::new(MemoryState::default());
         let remember = |set: CheckSet| {
             Arc::new(set.with_state(Arc::clone(&state) as Arc<dyn StateStore>).never_suspended())
         };
-        Ok(Self {
+        Self {
             checks: checks.into_iter().map(|(pipeline, set)| (pipeline, remember(set))).collect(),
             is_whole,
             begun: HashSet::new(),
-            pool: CheckPool::start(PoolSettings { threads: 1, queue: 1 }, clock)?,
             clock: clock.clone(),
             state,
-        })
+        }
     }
 
     /// Has the checks of a record's pipeline judge it; none if they are not known. Records are to come in
-    /// the order of their attempts, since checks remember.
-    pub async fn judge(&mut self, record: &Record) -> Option<Replayed> {
+    /// the order of their attempts, since checks remember. An attempt's deadline is long over: a check has
+    /// all the time that its own limits leave it. Blocks.
+    pub fn judge(&mut self, record: &Record) -> Option<Replayed> {
         let set = Arc::clone(self.checks.get(&*record.pipeline)?);
         for check in set.checks() {
             self.remind(check, record);
         }
-        let mut judgement = self.pool.judge(&set, record.seen(), self.clock.now() + DEADLINE).await;
+        let mut judgement = set.judge_here(&record.seen(), &self.clock);
         let notes = std::mem::take(&mut judgement.notes);
         let verdicts = if record.is_final { judgement.commit_state() } else { judgement.verdicts };
         Some(self.compare(record, &set, verdicts, &notes))

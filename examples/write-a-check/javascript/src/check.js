@@ -72,7 +72,7 @@ function run(seen) {
     return judge(cart);
   } catch (error) {
     if (error instanceof Malformed) return fail(error.message);
-    throw String(error);
+    throw error;
   }
 }
 

@@ -29,7 +29,7 @@ const schema = {
   },
 };
 
-// An error that is thrown as a string is shown to the person who wrote the configuration.
+// What is thrown is shown to the person who wrote the configuration.
 function configure(json) {
   const config = JSON.parse(json);
   for (const key of Object.keys(config)) {
@@ -41,7 +41,7 @@ function configure(json) {
   text = config.text;
 }
 
-// A string that is thrown means: could not judge.
+// What is thrown means: could not judge.
 function run(seen) {
   const page = seen.bodyText();
   const occurrences = page.split(text).length - 1;

@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::super::kit::CONTRACT;
-use super::{absolute, borrow, kit_folder, read, scratch, tool};
+use super::{absolute, kit_folder, read, scratch, tool};
+use crate::check;
 
 /// The part of package.json that matters here.
 #[derive(Deserialize)]
@@ -27,14 +28,13 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     };
     let wit = kit_folder(folder, "wit", CONTRACT)?;
     let made = absolute(&scratch(folder)?.join("made.wasm"))?;
-    let mut arguments: Vec<OsString> =
-        ["--sync", "--stub-wasi", "-m", "-n", "check"].map(Into::into).to_vec();
+    let mut arguments: Vec<OsString> = ["--sync", "--stub-wasi", "-n", "check"].map(Into::into).to_vec();
     for (option, path) in [("-w", wit), ("-j", script), ("-o", made.clone())] {
         arguments.extend([option.into(), path.into()]);
     }
     tool::run(folder, &componentize, &arguments, &[])?;
     let component = read(&made)?;
-    let changed = borrow::give_back_in_time(&component).context(
+    let changed = check::finish_component(&component).context(
         "what componentize-qjs made cannot be finished; try the version that \"probity plugin new\" names",
     )?;
     Ok(changed.unwrap_or(component))

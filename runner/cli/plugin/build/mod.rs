@@ -3,7 +3,6 @@
 //! A build ends with a file that the runner takes, or with a reason: what the tools made is wrapped where it is
 //! a core module, and loaded as `run` would load it before it is put in its place.
 
-mod borrow;
 mod c;
 mod javascript;
 mod python;
@@ -14,12 +13,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
 use super::kit::{KitFile, Language};
 use super::{Exit, output};
-use crate::check::{self, Plugin, WrapError};
+use crate::check::{self, ConfigureError, Limits, LoadError, Plugin, WrapError};
 use crate::cli::compile::{self, Keep};
 
 /// Arguments of `plugin build`.
@@ -46,7 +45,17 @@ pub(super) fn build(args: &BuildArgs) -> anyhow::Result<Exit> {
     }?;
     let component = component_of(made)?;
     let engine = Arc::new(compile::engine(Keep::InCache)?);
-    let plugin = Plugin::load(&engine, &component).context("the runner would refuse what was built")?;
+    let plugin = Plugin::load(&engine, &component).map_err(|error| {
+        anyhow!("the runner would refuse what was built: {error}{}", hint(&error, language))
+    })?;
+    // An empty configuration may be refused, by a message; what traps on it lacks something.
+    if let Err(ConfigureError::Failed(reason)) = plugin.configure("{}", Limits::default()) {
+        let needed = match language {
+            Language::Rust | Language::C => "",
+            Language::Js | Language::Python => what_is_needed(language),
+        };
+        bail!("the check fails on an empty configuration: {reason}{needed}");
+    }
     let manifest = plugin.manifest();
     let out = match out {
         Some(out) => out.clone(),
@@ -100,6 +109,24 @@ fn component_of(made: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         Ok(component) => Ok(component),
         Err(WrapError::AlreadyComponent) => Ok(made),
         Err(error) => Err(error).context("what was built is no check"),
+    }
+}
+
+/// What an author most likely forgot.
+fn hint(error: &LoadError, language: Language) -> &'static str {
+    match error {
+        LoadError::MissingExport(_) | LoadError::Start(_) => what_is_needed(language),
+        _ => "",
+    }
+}
+
+/// What a check has to have in a language, besides what its compiler looks for.
+fn what_is_needed(language: Language) -> &'static str {
+    match language {
+        Language::Rust => " (src/lib.rs needs \"probity_check::export!(…)\", with the type of the check)",
+        Language::Js => " (the script has to export \"manifest\" and \"checker\")",
+        Language::Python => " (src/app.py needs the classes \"Manifest\" and \"Checker\")",
+        Language::C => "",
     }
 }
 

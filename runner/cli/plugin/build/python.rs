@@ -26,6 +26,8 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let mut arguments: Vec<OsString> = vec!["-d".into(), wit.into()];
     arguments.extend(["-w", "check", "componentize", "--stub-wasi", "-p"].map(OsString::from));
     arguments.extend([absolute(&source)?.into(), "-o".into(), made.clone().into(), "app".into()]);
-    tool::run(folder, &componentize, &arguments, &[])?;
+    // Its own backtrace would hide where in the author's module the mistake is.
+    let environment = [("RUST_BACKTRACE".to_owned(), "0".to_owned())];
+    tool::run(folder, &componentize, &arguments, &environment)?;
     read(&made)
 }

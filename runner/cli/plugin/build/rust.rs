@@ -42,7 +42,9 @@ pub(super) fn build(folder: &Path) -> anyhow::Result<Vec<u8>> {
     let said = String::from_utf8_lossy(&finished.stdout);
     match said.lines().filter_map(core_module).next_back() {
         Some(core) => read(&core),
-        None => bail!("the crate is no plugin: Cargo.toml needs\n\n[lib]\ncrate-type = [\"cdylib\"]\n"),
+        None => {
+            bail!("the crate is no plugin: Cargo.toml needs a table [lib] with crate-type = [\"cdylib\"]")
+        }
     }
 }
 

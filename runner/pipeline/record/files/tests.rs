@@ -151,3 +151,35 @@ fn a_folder_that_cannot_be_made_is_an_error_until_it_can() {
     files.append(&line(2, 100), MAX, at(1)).unwrap();
     assert_eq!(numbers(&own), [2]);
 }
+
+#[test]
+fn where_the_disk_is_nearly_full_records_give_way() {
+    fn is_small(folder: &Path) -> io::Result<bool> {
+        Ok(total(folder) > 20_000)
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = files(folder.path(), "other");
+    other.append(&line(0, 1_000), MAX, at(0)).unwrap();
+    let mut files = files(folder.path(), "run");
+    files.is_nearly_full = is_small;
+    let mut removed = 0;
+    for number in 1..100 {
+        removed += files.append(&line(number, 5_000), MAX, at(i64::from(number))).unwrap();
+        assert!(total(folder.path()) <= 25_000);
+        let there = numbers(folder.path());
+        assert_eq!(
+            (there[0], *there.last().unwrap()),
+            (0, number),
+            "the newest, and what another run writes"
+        );
+    }
+    assert!(removed > 10);
+    // Nothing is recorded, but the disk fills: in the end, all go that are its own.
+    files.is_nearly_full = |_| Ok(true);
+    files.give_way().unwrap();
+    assert_eq!(numbers(folder.path()), [0]);
+    assert!(matches!(files.append(&line(100, 100), MAX, at(100)), Err(NotKept::DiskFull)));
+    files.is_nearly_full = |_| Ok(false);
+    files.append(&line(101, 100), MAX, at(101)).unwrap();
+    assert_eq!(numbers(folder.path()), [0, 101]);
+}
