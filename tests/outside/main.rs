@@ -36,6 +36,7 @@ mod remembering;
 mod run_once;
 mod schedule;
 mod stop;
+mod suspended;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;
