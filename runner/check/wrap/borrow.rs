@@ -27,8 +27,11 @@ const CODE: u8 = 10;
 const MARK: &str = "wit_dylib_export_start";
 const DROP: &str = "[resource-drop]observation";
 
+/// What something became; none where it stays as it is.
+type Changed = Result<Option<Vec<u8>>, Unreadable>;
+
 /// The component with its glue module changed; none where it has no such module.
-pub(super) fn give_back_in_time(component: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+pub(super) fn give_back_in_time(component: &[u8]) -> Changed {
     rewrite(component, &|id, content| match id {
         CORE_MODULE => glue(content),
         COMPONENT => give_back_in_time(content),
@@ -37,10 +40,7 @@ pub(super) fn give_back_in_time(component: &[u8]) -> Result<Option<Vec<u8>>, Unr
 }
 
 /// Replaces the sections that `change` changes; none where there is none.
-fn rewrite(
-    binary: &[u8],
-    change: &dyn Fn(u8, &[u8]) -> Result<Option<Vec<u8>>, Unreadable>,
-) -> Result<Option<Vec<u8>>, Unreadable> {
+fn rewrite(binary: &[u8], change: &dyn Fn(u8, &[u8]) -> Changed) -> Changed {
     let mut changed = None;
     for Section { id, content, from, to } in sections(binary)? {
         let new = change(id, content)?;

@@ -143,9 +143,8 @@ fn named(path: &str, content: &[u8], name: &str) -> Vec<u8> {
 /// The kit's workspace, without the bundled checks.
 fn kit_workspace(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
-    let line = |line: &str| match line.starts_with("members = ") {
-        true => "members = [\"sdk\"]\n".to_owned(),
-        false => format!("{line}\n"),
+    let line = |line: &str| {
+        if line.starts_with("members = ") { "members = [\"sdk\"]\n".to_owned() } else { format!("{line}\n") }
     };
     text.lines().map(line).collect::<String>().into_bytes()
 }

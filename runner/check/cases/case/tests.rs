@@ -62,7 +62,7 @@ expect = { status = "fail", message = "m", metrics = { whole = 1, half = 0.5 }, 
         unreachable!("a verdict is expected");
     };
     assert_eq!((status, message.as_deref()), (CheckStatus::Fail, Some("m")));
-    assert_eq!(metrics.unwrap()["half"], 0.5);
+    assert_eq!(metrics.unwrap(), BTreeMap::from([("half".to_owned(), 0.5)]));
     assert_eq!(annotations.unwrap()["x"], "y");
 }
 
@@ -131,7 +131,8 @@ fn what_is_wrong_is_told_with_its_place() {
 
 #[test]
 fn all_problems_of_all_cases_are_told_at_once() {
-    let text: String = WRONG.iter().map(|(rest, _)| format!("[[cases]]\nname = \"x\"\n{rest}\n")).collect();
+    let case = |(rest, _): &(&str, _)| format!("[[cases]]\nname = \"x\"\n{rest}");
+    let text = WRONG.iter().map(case).collect::<Vec<_>>().join("\n");
     let (cases, problems) = read(&text);
     assert!(cases.is_none());
     for (_, part) in WRONG {
