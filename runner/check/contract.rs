@@ -71,6 +71,11 @@ impl Template {
         Ok(Self(bindings::CheckPre::new(linker.instantiate_pre(component)?)?))
     }
 
+    /// What it was linked from.
+    pub(super) fn component(&self) -> &Component {
+        self.0.instance_pre().component()
+    }
+
     /// A fresh instance.
     pub(super) fn instantiate(&self, store: &mut Store<Call>) -> wasmtime::Result<Instance> {
         Ok(Instance(self.0.instantiate(store)?))

@@ -115,6 +115,16 @@ impl Instances {
         self.frozen().is_some()
     }
 
+    /// What a fresh instance is made of.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        self.frozen().map_or_else(|| self.plain(), Origin::Frozen)
+    }
+
+    /// The same, without its configuration.
+    pub(super) fn template(&self) -> &Template {
+        self.frozen().unwrap_or_else(|| self.plugin.template())
+    }
+
     fn frozen(&self) -> Option<&Template> {
         match self.isolation {
             Isolation::Auto | Isolation::Snapshot => self.frozen.get()?.as_ref().ok(),

@@ -127,6 +127,11 @@ impl Meter {
         self.limits
     }
 
+    /// Bytes of memory that the call has, all memories together.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// Ticks until the first look at the call.
     pub(super) fn first_ticks(&self) -> u64 {
         slice(self.limits.time)

@@ -8,9 +8,10 @@
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
-//! `freezer`) and the checks of a pipeline (`set`); the threads (`gate`, `queue`, `pool`); an attempt as a
-//! line of JSON, to be judged again (`record`); what comes with the program (`bundled`), how an author's
-//! module becomes a plugin (`wrap`) and how it is tested (`canned`, `cases`).
+//! `freezer`), when it is not called at all (`breaker`) and the checks of a pipeline (`set`); the threads
+//! (`gate`, `queue`, `pool`); an attempt as a line of JSON, to be judged again (`record`); what comes with
+//! the program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested
+//! (`canned`, `cases`) and measured (`measure`).
 
 mod config;
 mod observed;
@@ -28,6 +29,7 @@ mod component;
 mod instances;
 mod trial;
 mod freezer;
+mod breaker;
 mod set;
 mod gate;
 mod queue;
@@ -37,7 +39,9 @@ mod bundled;
 mod wrap;
 mod canned;
 mod cases;
+mod measure;
 
+pub use breaker::Suspension;
 pub use bundled::{BUNDLED_NAMES, bundled};
 pub use canned::{Canned, FailureText, HeaderText, ResponseText, TimingText};
 pub use cases::{Answer, Case, CaseReport, Cases, CasesText, Expectation, Mismatch};
@@ -50,6 +54,7 @@ pub use engine::{CheckEngine, EngineError, EngineSettings, MemoryReset};
 pub use fault::FaultKind;
 pub use instances::Isolation;
 pub use limits::Limits;
+pub use measure::{BareStart, Effort, Timing, time_in_turn};
 pub use observed::Observed;
 pub use pool::{CheckPool, PoolError, PoolSettings, PoolStats};
 pub use preflight::{LoadError, PLUGIN_BYTES_MAX};

@@ -61,7 +61,7 @@ pub struct PoolStats {
     pub calls: u64,
     /// Nanoseconds that these took, over all threads.
     pub busy_nanos: u64,
-    /// Calls that ended in an error, by kind.
+    /// Errors, by kind: calls that ended in one, and those that were not made.
     pub errors: Vec<(FaultKind, u64)>,
     /// How each pipeline stands, by name: those that have brought anything.
     pub pipelines: Vec<PipelineLoad>,
@@ -291,6 +291,9 @@ impl Shared {
         self.counters.running.fetch_add(1, Ordering::Relaxed);
         let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
             let counters = &self.counters;
+            if fault.is_some_and(|fault| fault.kind == FaultKind::Suspended) {
+                return counters.count_errors(FaultKind::Suspended, 1);
+            }
             counters.calls.fetch_add(1, Ordering::Relaxed);
             let nanos = u64::try_from(verdict.duration.as_nanos()).unwrap_or(u64::MAX);
             counters.busy_nanos.fetch_add(nanos, Ordering::Relaxed);

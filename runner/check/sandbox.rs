@@ -93,6 +93,14 @@ pub(super) fn try_configure(
     configured.map_err(|error| fault(&error, &store))
 }
 
+/// Bytes of memory of a fresh and configured instance.
+pub(super) fn memory_bytes(engine: &CheckEngine, origin: Origin<'_>) -> Result<usize, Fault> {
+    let _ticking = engine.keep_ticking();
+    let mut store = store(engine.engine(), Limits::for_loading(), &Clock::system(), None);
+    fresh(&mut store, origin)?;
+    Ok(store.data().meter.memory_bytes())
+}
+
 /// An instance after `configure`, with all its exports.
 pub(super) struct Configured {
     pub(super) store: Store<Call>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
+use super::breaker::{Breaker, Suspension};
 use super::compile::FreezeError;
 use super::component::{ConfigureError, Plugin};
 use super::fault::{Fault, FaultKind};
@@ -44,13 +45,14 @@ pub struct ConfiguredCheck {
     spec: CheckSpec,
     plugin: Arc<Plugin>,
     instances: Arc<Instances>,
+    breaker: Breaker,
 }
 
 impl ConfiguredCheck {
     /// Tries the configuration on the plugin. Blocks as [`Plugin::load`] does.
     pub fn new(plugin: &Arc<Plugin>, spec: CheckSpec) -> Result<Self, ConfigureError> {
         let instances = Instances::new(plugin, &spec.config, spec.limits, spec.isolation)?;
-        Ok(Self { spec, plugin: Arc::clone(plugin), instances })
+        Ok(Self { spec, plugin: Arc::clone(plugin), instances, breaker: Breaker::default() })
     }
 
     /// Freezes it now instead of when it has been called often enough. Blocks, for seconds where it was
@@ -62,6 +64,16 @@ impl ConfiguredCheck {
     /// Whether calls begin from a snapshot.
     pub fn is_frozen(&self) -> bool {
         self.instances.is_frozen()
+    }
+
+    /// Where its calls get their instances from.
+    pub(super) fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// Whether it is left alone at present, since it failed many times in a row by its own fault.
+    pub fn suspension(&self, clock: &Clock) -> Option<Suspension> {
+        self.breaker.suspension(clock.now())
     }
 
     /// What the pipeline file says.
@@ -89,6 +101,7 @@ pub struct CheckSet {
     pipeline: Arc<str>,
     checks: Vec<ConfiguredCheck>,
     state: Arc<dyn StateStore>,
+    suspends: bool,
 }
 
 /// What the checks of a pipeline made of an attempt.
@@ -128,7 +141,12 @@ impl Judgement {
 impl CheckSet {
     /// The checks of `pipeline`, in their order.
     pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
-        Self { pipeline, checks, state }
+        Self { pipeline, checks, state, suspends: true }
+    }
+
+    /// The pipeline's name.
+    pub(super) fn pipeline(&self) -> &Arc<str> {
+        &self.pipeline
     }
 
     /// The same checks with another memory.
@@ -137,16 +155,17 @@ impl CheckSet {
         Self { state, ..self }
     }
 
+    /// The same checks, called however often they fail: for commands that compare what they say.
+    #[must_use]
+    pub fn never_suspended(self) -> Self {
+        Self { suspends: false, ..self }
+    }
+
     /// Only the checks of these names.
     #[must_use]
     pub fn only(mut self, names: &[String]) -> Self {
         self.checks.retain(|check| names.iter().any(|name| **name == *check.spec.name));
         self
-    }
-
-    /// The pipeline's name.
-    pub(super) fn pipeline(&self) -> &Arc<str> {
-        &self.pipeline
     }
 
     /// The checks, in their order.
@@ -223,6 +242,27 @@ impl CheckSet {
         if gate.is_past() {
             return faulty(Fault::no_time_left());
         }
+        if !self.suspends {
+            return self.call_now(check, observed, gate, clock);
+        }
+        let pass = match check.breaker.enter(clock.now()) {
+            Ok(pass) => pass,
+            Err(fault) => return faulty(fault),
+        };
+        let answer = self.call_now(check, observed, gate, clock);
+        if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
+            event.tell(&self.pipeline, &check.spec);
+        }
+        answer
+    }
+
+    fn call_now(
+        &self,
+        check: &ConfiguredCheck,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        clock: &Clock,
+    ) -> Answer {
         let key = StateKey {
             pipeline: Arc::clone(&self.pipeline),
             target: Arc::clone(&observed.target.name),

@@ -26,6 +26,7 @@ mod hostile_guests_memory;
 mod hostile_guests_output;
 mod hostile_guests_pool;
 mod hostile_guests_stall;
+mod hostile_guests_suspended;
 mod isolation;
 mod layers;
 mod records;

@@ -28,6 +28,7 @@ mod exit_codes;
 mod hostile_peers;
 mod hostile_plugins;
 mod lock;
+mod plugin_inspect;
 mod plugin_test;
 mod readers;
 mod records;
@@ -36,6 +37,7 @@ mod remembering;
 mod run_once;
 mod schedule;
 mod stop;
+mod suspended;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;

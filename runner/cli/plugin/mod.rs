@@ -1,9 +1,13 @@
 //! `probity plugin`: tools for those who write checks; one file a subcommand.
 
+mod bench;
 mod build;
+mod calls;
+mod inspect;
 mod kit;
 pub(super) mod load;
 mod new;
+mod schema;
 mod test;
 mod wrap;
 
@@ -27,6 +31,10 @@ enum PluginCommand {
     Build(build::BuildArgs),
     /// Run a check's cases.toml in the sandbox: what it says, and how that differs from what it must say
     Test(test::TestArgs),
+    /// Tell all about a component: what it says of itself, its configuration, what it costs
+    Inspect(inspect::InspectArgs),
+    /// Time calls of a check, by where their sandbox comes from
+    Bench(bench::BenchArgs),
     /// Make a component of a core module, as a compiler for wasm32-unknown-unknown leaves it
     Wrap(wrap::WrapArgs),
 }
@@ -46,6 +54,17 @@ pub(super) fn plugin(args: PluginArgs) -> anyhow::Result<Exit> {
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Build(args) => build::build(&args),
         PluginCommand::Test(args) => test::test(&args),
+        PluginCommand::Inspect(args) => inspect::inspect(&args),
+        PluginCommand::Bench(args) => bench::bench(&args),
         PluginCommand::Wrap(args) => wrap::wrap(&args),
+    }
+}
+
+/// A check's configuration as an argument: JSON, and a table.
+fn parse_config(text: &str) -> Result<String, String> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(_)) => Ok(text.to_owned()),
+        Ok(_) => Err("a configuration is a JSON object, such as {\"max\": \"800ms\"}".to_owned()),
+        Err(error) => Err(format!("not JSON: {error}")),
     }
 }

@@ -11,8 +11,10 @@ use crate::check::{
 use crate::clock::Clock;
 use crate::model::{Outcome, Verdict, judge};
 
-/// Errors that come from the machine at that moment, and say nothing of check and response.
-const CIRCUMSTANCES: [FaultKind; 3] = [FaultKind::NoTimeLeft, FaultKind::Stopping, FaultKind::Internal];
+/// Errors that come from the machine at that moment or from earlier calls, and say nothing of check and
+/// response.
+const CIRCUMSTANCES: [FaultKind; 4] =
+    [FaultKind::NoTimeLeft, FaultKind::Stopping, FaultKind::Suspended, FaultKind::Internal];
 /// The error that tells how much time was used, which is never the same.
 const TIMED: FaultKind = FaultKind::Time;
 
@@ -107,7 +109,9 @@ impl Replay {
     /// checks' verdicts stay as they were.
     pub fn new(checks: HashMap<String, CheckSet>, is_whole: bool, clock: &Clock) -> Self {
         let state = Arc::new(MemoryState::default());
-        let remember = |set: CheckSet| Arc::new(set.with_state(Arc::clone(&state) as Arc<dyn StateStore>));
+        let remember = |set: CheckSet| {
+            Arc::new(set.with_state(Arc::clone(&state) as Arc<dyn StateStore>).never_suspended())
+        };
         Self {
             checks: checks.into_iter().map(|(pipeline, set)| (pipeline, remember(set))).collect(),
             is_whole,

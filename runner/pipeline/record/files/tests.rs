@@ -154,14 +154,11 @@ fn a_folder_that_cannot_be_made_is_an_error_until_it_can() {
 
 #[test]
 fn where_the_disk_is_nearly_full_records_give_way() {
-    fn is_small(folder: &Path) -> io::Result<bool> {
-        Ok(total(folder) > 20_000)
-    }
     let folder = tempfile::tempdir().unwrap();
     let mut other = files(folder.path(), "other");
     other.append(&line(0, 1_000), MAX, at(0)).unwrap();
     let mut files = files(folder.path(), "run");
-    files.is_nearly_full = is_small;
+    files.is_nearly_full = |folder| Ok(total(folder) > 20_000);
     let mut removed = 0;
     for number in 1..100 {
         removed += files.append(&line(number, 5_000), MAX, at(i64::from(number))).unwrap();
