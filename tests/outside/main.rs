@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod assertions;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
