@@ -263,7 +263,7 @@ mod tests {
         for trial in 0..12 {
             let wait = breaker.suspension(clock.now()).unwrap().tried_again_in;
             waits.push(wait.as_secs());
-            tokio::time::advance(wait - Duration::from_millis(1)).await;
+            tokio::time::advance(wait.saturating_sub(Duration::from_millis(1))).await;
             assert!(call(&breaker, None, clock.now()).is_err(), "too early for trial {trial}");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(call(&breaker, Some(FaultKind::Time), clock.now()), Ok(None));
