@@ -101,7 +101,6 @@ pub struct CheckSet {
     pipeline: Arc<str>,
     checks: Vec<ConfiguredCheck>,
     state: Arc<dyn StateStore>,
-    suspends: bool,
 }
 
 /// What the checks of a pipeline made of an attempt.
@@ -141,7 +140,7 @@ impl Judgement {
 impl CheckSet {
     /// The checks of `pipeline`, in their order.
     pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
-        Self { pipeline, checks, state, suspends: true }
+        Self { pipeline, checks, state }
     }
 
     /// The pipeline's name.
@@ -153,12 +152,6 @@ impl CheckSet {
     #[must_use]
     pub fn with_state(self, state: Arc<dyn StateStore>) -> Self {
         Self { state, ..self }
-    }
-
-    /// The same checks, called however often they fail: for commands that compare what they say.
-    #[must_use]
-    pub fn never_suspended(self) -> Self {
-        Self { suspends: false, ..self }
     }
 
     /// Only the checks of these names.
@@ -197,25 +190,42 @@ impl CheckSet {
         Judgement { verdicts, notes, staged: Vec::new() }
     }
 
-    /// Calls the checks one after the other on this thread, without a deadline but their own limits: for
-    /// commands that judge what was recorded or made up. A pipeline's attempts go through a
-    /// [`CheckPool`](super::CheckPool).
+    /// Calls the checks one after the other on this thread, without a deadline but their own limits, and
+    /// however often they fail: for commands that judge what was recorded or made up. A pipeline's
+    /// attempts go through a [`CheckPool`](super::CheckPool).
     pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
-        self.judge(observed, &Arc::default(), clock, |_, _| {})
+        let gate = Arc::default();
+        self.judge_by(|check| self.call(check, observed, &gate, clock), observed, clock, |_, _| {})
     }
 
-    /// Calls the checks one after the other. `count` is told of every call.
+    /// Calls the checks one after the other, but those that are suspended. `count` is told of every
+    /// verdict.
     pub(super) fn judge(
         &self,
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
+        clock: &Clock,
+        count: impl FnMut(&Verdict, Option<&Fault>),
+    ) -> Judgement {
+        self.judge_by(
+            |check| self.call_unless_suspended(check, observed, gate, clock),
+            observed,
+            clock,
+            count,
+        )
+    }
+
+    fn judge_by(
+        &self,
+        call: impl Fn(&ConfiguredCheck) -> Answer,
+        observed: &Observed,
         clock: &Clock,
         mut count: impl FnMut(&Verdict, Option<&Fault>),
     ) -> Judgement {
         let mut judgement = Judgement::default();
         for check in self.called_for(observed) {
             let began = clock.now();
-            let mut answer = self.call(check, observed, gate, clock);
+            let mut answer = call(check);
             self.log(check, observed, &answer.report);
             judgement.staged.extend(answer.staged.take());
             let fault = answer.judged.as_ref().err().cloned();
@@ -232,6 +242,24 @@ impl CheckSet {
         judgement
     }
 
+    fn call_unless_suspended(
+        &self,
+        check: &ConfiguredCheck,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        clock: &Clock,
+    ) -> Answer {
+        let pass = match check.breaker.enter(clock.now()) {
+            Ok(pass) => pass,
+            Err(fault) => return faulty(fault),
+        };
+        let answer = self.call(check, observed, gate, clock);
+        if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
+            event.tell(&self.pipeline, &check.spec);
+        }
+        answer
+    }
+
     fn call(
         &self,
         check: &ConfiguredCheck,
@@ -242,27 +270,6 @@ impl CheckSet {
         if gate.is_past() {
             return faulty(Fault::no_time_left());
         }
-        if !self.suspends {
-            return self.call_now(check, observed, gate, clock);
-        }
-        let pass = match check.breaker.enter(clock.now()) {
-            Ok(pass) => pass,
-            Err(fault) => return faulty(fault),
-        };
-        let answer = self.call_now(check, observed, gate, clock);
-        if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
-            event.tell(&self.pipeline, &check.spec);
-        }
-        answer
-    }
-
-    fn call_now(
-        &self,
-        check: &ConfiguredCheck,
-        observed: &Arc<Observed>,
-        gate: &Arc<Gate>,
-        clock: &Clock,
-    ) -> Answer {
         let key = StateKey {
             pipeline: Arc::clone(&self.pipeline),
             target: Arc::clone(&observed.target.name),

@@ -109,9 +109,7 @@ impl Replay {
     /// checks' verdicts stay as they were.
     pub fn new(checks: HashMap<String, CheckSet>, is_whole: bool, clock: &Clock) -> Self {
         let state = Arc::new(MemoryState::default());
-        let remember = |set: CheckSet| {
-            Arc::new(set.with_state(Arc::clone(&state) as Arc<dyn StateStore>).never_suspended())
-        };
+        let remember = |set: CheckSet| Arc::new(set.with_state(Arc::clone(&state) as Arc<dyn StateStore>));
         Self {
             checks: checks.into_iter().map(|(pipeline, set)| (pipeline, remember(set))).collect(),
             is_whole,
