@@ -218,8 +218,11 @@ fn pool(reset: MemoryReset) -> PoolingAllocationConfig {
     pool.max_tables_per_module(4);
     pool.table_elements(TABLE_ELEMENTS);
     pool.max_unused_warm_slots(MEMORIES);
-    // Without these two a fresh instance costs four times as much.
-    pool.linear_memory_keep_resident(if reset == MemoryReset::Unmap { 0 } else { KEEP_RESIDENT });
+    // Without these a fresh instance costs four times as much: every page that was unmapped is a fault for
+    // the next instance, and every component has a page or two of tables.
+    let resident = if reset == MemoryReset::Unmap { 0 } else { KEEP_RESIDENT };
+    pool.linear_memory_keep_resident(resident);
+    pool.table_keep_resident(resident);
     pool.pagemap_scan(if reset == MemoryReset::PagemapScan { Enabled::Auto } else { Enabled::No });
     pool
 }

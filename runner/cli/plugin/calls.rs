@@ -37,7 +37,7 @@ pub(super) struct Row {
     pub(super) what: &'static str,
     /// How long a call took.
     pub(super) timing: Timing,
-    /// The median against that of the bare start.
+    /// How many bare starts it takes, by the fastest tenth of each.
     pub(super) times_bare: f64,
 }
 
@@ -96,10 +96,10 @@ impl Calls {
             things.insert(2, &mut snapshot);
         }
         let timings = time_in_turn(&mut things, effort, clock);
-        let bare = timings.first().map_or(Duration::ZERO, |timing| timing.median).as_secs_f64().max(1e-9);
+        let bare = timings.first().map_or(Duration::ZERO, |timing| timing.p10).as_secs_f64().max(1e-9);
         let rows = names.into_iter().zip(timings);
         Ok(rows
-            .map(|(what, timing)| Row { what, timing, times_bare: timing.median.as_secs_f64() / bare })
+            .map(|(what, timing)| Row { what, timing, times_bare: timing.p10.as_secs_f64() / bare })
             .collect())
     }
 }
@@ -107,10 +107,11 @@ impl Calls {
 impl Row {
     /// As a JSON object.
     pub(super) fn object(&self) -> Value {
-        let Timing { calls, median, p99, cpu } = self.timing;
+        let Timing { calls, p10, median, p99, cpu } = self.timing;
         json!({
             "isolation": if self.what == BARE { "bare" } else { self.what },
             "calls": calls,
+            "p10_us": micros(p10),
             "median_us": micros(median),
             "p99_us": micros(p99),
             "cpu_us": micros(cpu),
@@ -121,11 +122,11 @@ impl Row {
 
 /// Rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
-    let mut out =
-        format!("{:12}  {:>9}  {:>9}  {:>9}  {:>10}\n", "a call", "median", "p99", "CPU", "times bare");
-    for Row { what, timing, times_bare } in rows {
-        let (median, p99, cpu) = (length(timing.median), length(timing.p99), length(timing.cpu));
-        let _ = writeln!(out, "{what:12}  {median:>9}  {p99:>9}  {cpu:>9}  {times_bare:>10.1}");
+    let titles = ["p10", "median", "p99", "CPU"].map(|title| format!("{title:>9}")).join("  ");
+    let mut out = format!("{:12}  {titles}  {:>10}\n", "a call", "times bare");
+    for Row { what, timing: Timing { calls: _, p10, median, p99, cpu }, times_bare } in rows {
+        let times = [p10, median, p99, cpu].map(|time| format!("{:>9}", length(*time))).join("  ");
+        let _ = writeln!(out, "{what:12}  {times}  {times_bare:>10.1}");
     }
     out
 }
