@@ -64,6 +64,14 @@ pub fn new_run_id() -> String {
     uuid::Uuid::now_v7().hyphenated().to_string()
 }
 
+/// 32 bytes that nobody can guess, from the operating system.
+pub fn new_secret() -> std::io::Result<[u8; 32]> {
+    use ring::rand::SecureRandom as _;
+    let mut secret = [0; 32];
+    let filled = ring::rand::SystemRandom::new().fill(&mut secret);
+    filled.map(|()| secret).map_err(|_| std::io::Error::other("the system gives no random bytes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

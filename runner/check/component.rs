@@ -2,70 +2,22 @@
 //! in which an author can mend it: names and versions first, then what only compiling and starting
 //! show. Everything here blocks, for milliseconds or (the big interpreters) for seconds.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
 use wasmtime::component::Component;
 
-use super::contract::{EXPORTS, IMPORTS, PACKAGE, Template, VERSION};
+use super::bundled::bundled;
+use super::compile::{Configuration, FreezeError, Trust};
+use super::contract::Template;
 use super::engine::CheckEngine;
 use super::fault::FaultKind;
 use super::limits::Limits;
+use super::preflight::{LoadError, reason};
 use super::report::{TEXT_BYTES, one_line};
 use super::sandbox;
-
-/// The largest plugin, in bytes. The Python interpreter makes one of 18 MB.
-pub const PLUGIN_BYTES_MAX: usize = 32 << 20;
-
-/// Why bytes are no plugin.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// Too long.
-    #[error("the plugin has {0} bytes, at most {max} are allowed", max = PLUGIN_BYTES_MAX)]
-    TooBig(usize),
-    /// Not WebAssembly; what it looks like.
-    #[error("not a WebAssembly file: {0}")]
-    NotWasm(&'static str),
-    /// A module that was not wrapped.
-    #[error("this is a core module, not a component: wrap it with \"probity plugin wrap\"")]
-    CoreModule,
-    /// WebAssembly, but broken or cut off.
-    #[error("the file is damaged or incomplete: {0}")]
-    Damaged(String),
-    /// An import that is not ours.
-    #[error("it imports \"{import}\", but a check can import nothing but \"{ours}\"{hint}", ours = PACKAGE)]
-    ForeignImport {
-        /// The import's whole name.
-        import: String,
-        /// What to do about it.
-        hint: &'static str,
-    },
-    /// An interface of ours that this runner does not know.
-    #[error("it imports \"{0}\", which this runner does not know: it may need a newer one")]
-    UnknownInterface(String),
-    /// Made for another version of the contract.
-    #[error("it was made for \"{found}\" of the contract, but this runner speaks {ours}", ours = version())]
-    WrongVersion {
-        /// The interface with its version, as the plugin has it.
-        found: String,
-    },
-    /// An export is missing.
-    #[error("it does not export \"{0}\": is the world \"check\" of the contract built in?")]
-    MissingExport(String),
-    /// It does not compile.
-    #[error("it cannot be compiled: {0}")]
-    Compile(String),
-    /// It asks for something that its version of the contract does not have, or has differently.
-    #[error("it does not fit the contract {ours}: {0}; it may have been made for a newer one", ours = version())]
-    Mismatch(String),
-    /// It could not be started, or `describe` failed.
-    #[error("it cannot be started: {0}")]
-    Start(String),
-    /// What it says of itself makes no sense.
-    #[error("what it says of itself cannot be used: {0}")]
-    Manifest(String),
-}
 
 /// Why a plugin and a configuration do not go together.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +28,9 @@ pub enum ConfigureError {
     /// It failed while it looked at it.
     #[error("it failed while it took its configuration: {0}")]
     Failed(String),
+    /// It takes it, but cannot be frozen with it, and `isolation = "snapshot"` asks for that.
+    #[error("it cannot be frozen, which isolation = \"snapshot\" asks for: {0}")]
+    NotFrozen(#[source] FreezeError),
     /// More memory than a check can have.
     #[error("a check can have at most {} MiB of memory", super::limits::MEMORY_BYTES_MAX >> 20)]
     TooMuchMemory,
@@ -98,20 +53,34 @@ pub struct Manifest {
 
 /// A plugin: compiled, linked, tried.
 pub struct Plugin {
+    /// XXH3-64 of its bytes.
+    content_hash: u64,
     engine: Arc<CheckEngine>,
+    /// What it was compiled from, and is frozen from.
+    wasm: Cow<'static, [u8]>,
+    trust: Trust,
     template: Template,
     manifest: Manifest,
 }
 
 impl Plugin {
-    /// Loads a plugin. Blocks; call it where that does no harm.
-    pub fn load(engine: &Arc<CheckEngine>, bytes: &[u8]) -> Result<Self, LoadError> {
-        look(bytes)?;
-        look_at_names(bytes)?;
-        let compiled = unpanicked(|| Component::from_binary(engine.engine(), bytes));
-        let component = compiled
-            .ok_or_else(|| LoadError::Compile("the compiler gave up".into()))?
-            .map_err(|error| LoadError::Compile(reason(&error)))?;
+    /// Loads a plugin: a component, or a core module that carries the contract's types. Blocks; call it
+    /// where that does no harm.
+    pub fn load(engine: &Arc<CheckEngine>, wasm: &[u8]) -> Result<Self, LoadError> {
+        Self::load_from(engine, Cow::Owned(wasm.to_vec()), Trust::Theirs)
+    }
+
+    /// Loads a bundled check; none where there is none of this name.
+    pub fn load_bundled(engine: &Arc<CheckEngine>, name: &str) -> Option<Result<Self, LoadError>> {
+        Some(Self::load_from(engine, Cow::Borrowed(bundled(name)?), Trust::Ours))
+    }
+
+    fn load_from(
+        engine: &Arc<CheckEngine>,
+        wasm: Cow<'static, [u8]>,
+        trust: Trust,
+    ) -> Result<Self, LoadError> {
+        let component = engine.compiler().plain(engine, &wasm, trust)?;
         let template = Template::new(engine.linker(), &component)
             .map_err(|error| LoadError::Mismatch(reason(&error)))?;
         // Shapes of records and enums are compared only when there is an instance.
@@ -120,7 +89,14 @@ impl Plugin {
             _ => LoadError::Start(fault.message),
         })?;
         let said = sandbox::describe(engine, &template).map_err(|fault| LoadError::Start(fault.message))?;
-        Ok(Self { engine: Arc::clone(engine), template, manifest: manifest(said)? })
+        let content_hash = XxHash3_64::oneshot(&wasm);
+        let manifest = manifest(said)?;
+        Ok(Self { content_hash, engine: Arc::clone(engine), wasm, trust, template, manifest })
+    }
+
+    /// XXH3-64 of its bytes: the same number is the same plugin.
+    pub fn content_hash(&self) -> u64 {
+        self.content_hash
     }
 
     /// What it says of itself.
@@ -140,6 +116,16 @@ impl Plugin {
         }
     }
 
+    /// It as it is after `configure`. Blocks, for seconds where it was not made before.
+    pub(super) fn frozen(&self, configuration: Configuration<'_>) -> Result<Component, FreezeError> {
+        self.engine.compiler().frozen(&self.engine, &self.wasm, configuration, self.trust)
+    }
+
+    /// The same where it was made before.
+    pub(super) fn frozen_before(&self, configuration: Configuration<'_>) -> Option<Component> {
+        self.engine.compiler().frozen_before(&self.engine, &self.wasm, configuration)
+    }
+
     /// The engine that it was compiled by.
     pub(super) fn engine(&self) -> &Arc<CheckEngine> {
         &self.engine
@@ -155,118 +141,6 @@ impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").field("manifest", &self.manifest).finish_non_exhaustive()
     }
-}
-
-fn version() -> String {
-    format!("{}.{}.{}", VERSION.0, VERSION.1, VERSION.2)
-}
-
-/// The first bytes: is it a component at all?
-fn look(bytes: &[u8]) -> Result<(), LoadError> {
-    if bytes.len() > PLUGIN_BYTES_MAX {
-        return Err(LoadError::TooBig(bytes.len()));
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(LoadError::NotWasm(resemblance(bytes)));
-    }
-    // The version field: 1 and layer 0 is a module, 13 and layer 1 a component.
-    match bytes.get(4..8) {
-        Some([1, 0, 0, 0]) => Err(LoadError::CoreModule),
-        Some([0x0d, 0, 1, 0]) => Ok(()),
-        Some(_) => Err(LoadError::Damaged("its version is neither a module's nor a component's".into())),
-        None => Err(LoadError::Damaged("it ends within its header".into())),
-    }
-}
-
-/// What a file that is not WebAssembly may be.
-fn resemblance(bytes: &[u8]) -> &'static str {
-    let text = bytes.trim_ascii_start();
-    if bytes.is_empty() {
-        "it is empty"
-    } else if bytes.starts_with(b"\x7fELF") {
-        "it is native code, which is never loaded"
-    } else if bytes.starts_with(b"\x1f\x8b") {
-        "it is compressed by gzip"
-    } else if bytes.starts_with(b"PK") {
-        "it is a zip archive"
-    } else if text.starts_with(b"(") {
-        "it is WebAssembly text, which has to be assembled first"
-    } else if text.starts_with(b"<") {
-        "it is a web page or XML, perhaps instead of a download"
-    } else if text.starts_with(b"version https://git-lfs") {
-        "it is a pointer of Git LFS, the file itself was not fetched"
-    } else {
-        "its first bytes are not those of one"
-    }
-}
-
-/// Imports and exports, by name and version.
-fn look_at_names(bytes: &[u8]) -> Result<(), LoadError> {
-    let decoded = unpanicked(|| wit_component::decode(bytes))
-        .ok_or_else(|| LoadError::Damaged("its reader gave up".into()))?
-        .map_err(|error| LoadError::Damaged(one_line(&error.root_cause().to_string(), TEXT_BYTES)))?;
-    let (resolve, world) = match decoded {
-        wit_component::DecodedWasm::Component(resolve, world) => (resolve, world),
-        wit_component::DecodedWasm::WitPackage(..) => {
-            return Err(LoadError::NotWasm("it is an interface description without code"));
-        }
-    };
-    let world = &resolve.worlds[world];
-    for key in world.imports.keys() {
-        look_at_import(&resolve.name_world_key(key))?;
-    }
-    let exports: Vec<_> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
-    for wanted in EXPORTS {
-        look_for_export(wanted, &exports)?;
-    }
-    Ok(())
-}
-
-fn look_at_import(import: &str) -> Result<(), LoadError> {
-    let Some((interface, version)) = of_ours(import) else {
-        let hint = if import.starts_with("wasi:") {
-            ": build Rust for wasm32-unknown-unknown, and give the JavaScript and Python tools --stub-wasi"
-        } else {
-            ""
-        };
-        return Err(LoadError::ForeignImport { import: import.to_owned(), hint });
-    };
-    if !is_compatible(version) {
-        return Err(LoadError::WrongVersion { found: import.to_owned() });
-    }
-    if !IMPORTS.contains(&interface) {
-        return Err(LoadError::UnknownInterface(import.to_owned()));
-    }
-    Ok(())
-}
-
-/// Other exports are the plugin's own matter: componentize-py adds one.
-fn look_for_export(wanted: &str, exports: &[String]) -> Result<(), LoadError> {
-    let mut found = exports
-        .iter()
-        .filter_map(|export| Some((export, of_ours(export)?)))
-        .filter(|(_, (interface, _))| *interface == wanted);
-    let Some((export, (_, version))) = found.next() else {
-        return Err(LoadError::MissingExport(format!("{PACKAGE}/{wanted}@{}", self::version())));
-    };
-    if is_compatible(version) || found.any(|(_, (_, other))| is_compatible(other)) {
-        Ok(())
-    } else {
-        Err(LoadError::WrongVersion { found: export.clone() })
-    }
-}
-
-/// Interface and version of a name in our package.
-fn of_ours(name: &str) -> Option<(&str, &str)> {
-    let rest = name.strip_prefix(PACKAGE)?.strip_prefix('/')?;
-    Some(rest.split_once('@').unwrap_or((rest, "")))
-}
-
-/// Before 1.0, versions fit where the first two numbers are the same.
-fn is_compatible(version: &str) -> bool {
-    let mut numbers = version.split('.').map(str::parse::<u64>);
-    let (major, minor) = (numbers.next(), numbers.next());
-    major == Some(Ok(VERSION.0)) && minor == Some(Ok(VERSION.1))
 }
 
 fn manifest(said: Vec<(String, String)>) -> Result<Manifest, LoadError> {
@@ -296,47 +170,9 @@ fn manifest(said: Vec<(String, String)>) -> Result<Manifest, LoadError> {
     Ok(manifest)
 }
 
-/// The engine's words for what is wrong, as one line.
-fn reason(error: &wasmtime::Error) -> String {
-    one_line(&format!("{error:#}"), TEXT_BYTES)
-}
-
-/// Runs what reads untrusted bytes; none where it panicked.
-fn unpanicked<T>(read: impl FnOnce() -> T) -> Option<T> {
-    panic::catch_unwind(AssertUnwindSafe(read)).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_before_one_fit_by_two_numbers() {
-        for (version, expected) in
-            [("0.1.0", true), ("0.1.7", true), ("0.2.0", false), ("1.0.0", false), ("", false), ("x", false)]
-        {
-            assert_eq!(is_compatible(version), expected, "{version}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_wasm_is_told_by_what_it_looks_like() {
-        let cases: [(&[u8], &str); 6] = [
-            (b"", "empty"),
-            (b"\x7fELF\x02", "native code"),
-            (b"  (component)", "text"),
-            (b"<!doctype html>", "web page"),
-            (b"\x1f\x8b\x08", "gzip"),
-            (b"hello", "first bytes"),
-        ];
-        for (bytes, expected) in cases {
-            assert!(look(bytes).is_err_and(|error| error.to_string().contains(expected)), "{expected}");
-        }
-        assert_eq!(look(b"\0asm\x01\0\0\0"), Err(LoadError::CoreModule));
-        assert!(matches!(look(b"\0asm"), Err(LoadError::Damaged(_))));
-        assert!(matches!(look(b"\0asm\x0d\0\x02\0"), Err(LoadError::Damaged(_))));
-        assert!(matches!(look(&vec![0; PLUGIN_BYTES_MAX + 1]), Err(LoadError::TooBig(_))));
-    }
 
     #[test]
     fn a_manifest_may_have_keys_of_tomorrow() {

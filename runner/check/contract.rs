@@ -39,8 +39,24 @@ const THE_OBSERVATION: u32 = 0;
 #[derive(Clone)]
 pub(super) struct Template(bindings::CheckPre<Call>);
 
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Template").finish_non_exhaustive()
+    }
+}
+
 /// One instance of a plugin, in a store of its own.
 pub(super) struct Instance(bindings::Check);
+
+/// An instance whose other exports can be seen as well, ready for [`Instance::configure`].
+pub(super) fn bare_instance(
+    linker: &Linker<Call>,
+    component: &Component,
+    store: &mut Store<Call>,
+) -> wasmtime::Result<(Instance, wasmtime::component::Instance)> {
+    let bare = linker.instantiate(&mut *store, component)?;
+    Ok((Instance(bindings::Check::new(store, &bare)?), bare))
+}
 
 /// What plugins may import.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Call>> {
@@ -53,6 +69,11 @@ impl Template {
     /// Links a compiled plugin.
     pub(super) fn new(linker: &Linker<Call>, component: &Component) -> wasmtime::Result<Self> {
         Ok(Self(bindings::CheckPre::new(linker.instantiate_pre(component)?)?))
+    }
+
+    /// What it was linked from.
+    pub(super) fn component(&self) -> &Component {
+        self.0.instance_pre().component()
     }
 
     /// A fresh instance.

@@ -3,11 +3,16 @@
 //! other.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmFeatures,
+};
 
+use super::compile::{CompileCache, CompilePlace, Compiler};
 use super::contract;
+use super::freezer::Freezer;
 use super::limits::{MEMORY_BYTES_MAX, STACK_BYTES, TABLE_ELEMENTS};
 use super::sandbox::Call;
 use super::ticker::{Ticker, Ticking};
@@ -22,13 +27,14 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Address space kept free behind each slot, so that most bounds checks can be left out.
 const GUARD: u64 = 32 << 20;
 
-/// Proposals that no check needs, or that cost determinism or the memory bound.
+/// Proposals that no check needs, or that cost determinism or the memory bound. Several memories in a
+/// module stay on: the adapters between the modules of an interpreter's component have two.
 const OFF: [WasmFeatures; 7] = [
     WasmFeatures::MEMORY64,
-    WasmFeatures::MULTI_MEMORY,
     WasmFeatures::RELAXED_SIMD,
     WasmFeatures::TAIL_CALL,
     WasmFeatures::FUNCTION_REFERENCES,
+    WasmFeatures::GC,
     WasmFeatures::WIDE_ARITHMETIC,
     WasmFeatures::CUSTOM_PAGE_SIZES,
 ];
@@ -44,47 +50,92 @@ pub enum EngineError {
     Ticker(#[source] std::io::Error),
 }
 
+/// How a memory of the pool becomes clean again for the next instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MemoryReset {
+    /// The kernel tells which pages were written (Linux 6.7 and newer), and these are copied back;
+    /// where it cannot, as [`MemoryReset::Copy`].
+    #[default]
+    PagemapScan,
+    /// The first 256 KiB are copied back, the rest is unmapped.
+    Copy,
+    /// Everything is unmapped.
+    Unmap,
+}
+
+/// How an engine works.
+#[derive(Debug, Default)]
+pub struct EngineSettings {
+    /// How memories are reset.
+    pub reset: MemoryReset,
+    /// Where plugins are compiled.
+    pub compile: CompilePlace,
+    /// Where compiled plugins are kept; without one, they are compiled once a process.
+    pub cache: Option<CompileCache>,
+}
+
 /// Compiles plugins and makes their instances.
 pub struct CheckEngine {
     engine: Engine,
     linker: Linker<Call>,
     ticker: Ticker,
     is_pooled: bool,
+    compiler: Compiler,
+    freezer: Freezer,
+    /// Instances of `reuse` checks that wait for their next call.
+    idle: AtomicUsize,
 }
 
 impl CheckEngine {
+    /// An engine that compiles in this process and keeps nothing on disk.
+    pub fn new() -> Result<Self, EngineError> {
+        Self::with_settings(EngineSettings::default())
+    }
+
     /// Makes the engine and starts its heartbeat. Blocks for some milliseconds.
     ///
     /// Where the address space for the instance pool is not to be had (`ulimit -v`), instances are
     /// made one by one, which is slower.
-    pub fn new() -> Result<Self, EngineError> {
-        let (engine, is_pooled) = match Engine::new(&config(Some(pool(Enabled::Auto)))) {
-            Ok(engine) => (engine, true),
+    pub fn with_settings(settings: EngineSettings) -> Result<Self, EngineError> {
+        let EngineSettings { reset, compile, cache } = settings;
+        let compiler = Compiler::new(compile, cache);
+        match Engine::new(&config(Some(pool(reset)))) {
+            Ok(engine) => Self::of(engine, true, compiler),
             Err(error) => {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "no address space for a pool of check instances, checks will be slower"
                 );
-                let engine = Engine::new(&config(None));
-                (engine.map_err(|error| EngineError::Unusable(format!("{error:#}")))?, false)
+                Self::of(unpooled(&config(None))?, false, compiler)
             }
-        };
-        Self::with(engine, is_pooled)
+        }
     }
 
-    /// An engine without the pool.
-    #[cfg(test)]
-    pub(super) fn on_demand() -> Result<Self, EngineError> {
-        let engine =
-            Engine::new(&config(None)).map_err(|error| EngineError::Unusable(format!("{error:#}")))?;
-        Self::with(engine, false)
+    /// An engine of the same machine code, without the pool: for a compiler's process.
+    pub(super) fn for_compiling() -> Result<Self, EngineError> {
+        Self::of(unpooled(&config(None))?, false, Compiler::default())
     }
 
-    fn with(engine: Engine, is_pooled: bool) -> Result<Self, EngineError> {
+    /// An engine for code that runs once: it compiles in less time, to slower code.
+    pub(super) fn draft() -> Result<Self, EngineError> {
+        let mut config = config(None);
+        config.cranelift_opt_level(OptLevel::None);
+        Self::of(unpooled(&config)?, false, Compiler::default())
+    }
+
+    fn of(engine: Engine, is_pooled: bool, compiler: Compiler) -> Result<Self, EngineError> {
         let linker =
             contract::linker(&engine).map_err(|error| EngineError::Unusable(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(EngineError::Ticker)?;
-        Ok(Self { engine, linker, ticker, is_pooled })
+        Ok(Self {
+            engine,
+            linker,
+            ticker,
+            is_pooled,
+            compiler,
+            freezer: Freezer::default(),
+            idle: AtomicUsize::new(0),
+        })
     }
 
     /// Whether instances come from the pool.
@@ -102,6 +153,21 @@ impl CheckEngine {
         &self.linker
     }
 
+    /// What makes machine code of plugins.
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// What freezes plugins in the background.
+    pub(super) fn freezer(&self) -> &Freezer {
+        &self.freezer
+    }
+
+    /// How many instances of `reuse` checks wait for their next call.
+    pub(super) fn idle(&self) -> &AtomicUsize {
+        &self.idle
+    }
+
     /// To be held while a call runs.
     pub(super) fn keep_ticking(&self) -> Ticking<'_> {
         self.ticker.keep_ticking()
@@ -112,6 +178,10 @@ impl fmt::Debug for CheckEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckEngine").field("is_pooled", &self.is_pooled).finish_non_exhaustive()
     }
+}
+
+fn unpooled(config: &Config) -> Result<Engine, EngineError> {
+    Engine::new(config).map_err(|error| EngineError::Unusable(format!("{error:#}")))
 }
 
 fn config(pool: Option<PoolingAllocationConfig>) -> Config {
@@ -134,7 +204,7 @@ fn config(pool: Option<PoolingAllocationConfig>) -> Config {
     config
 }
 
-fn pool(pagemap_scan: Enabled) -> PoolingAllocationConfig {
+fn pool(reset: MemoryReset) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES);
     // A component of wit-component has three core instances, an interpreter up to 40.
@@ -148,9 +218,12 @@ fn pool(pagemap_scan: Enabled) -> PoolingAllocationConfig {
     pool.max_tables_per_module(4);
     pool.table_elements(TABLE_ELEMENTS);
     pool.max_unused_warm_slots(MEMORIES);
-    // Without these two a fresh instance costs four times as much.
-    pool.linear_memory_keep_resident(KEEP_RESIDENT);
-    pool.pagemap_scan(pagemap_scan);
+    // Without these a fresh instance costs four times as much: every page that was unmapped is a fault for
+    // the next instance, and every component has a page or two of tables.
+    let resident = if reset == MemoryReset::Unmap { 0 } else { KEEP_RESIDENT };
+    pool.linear_memory_keep_resident(resident);
+    pool.table_keep_resident(resident);
+    pool.pagemap_scan(if reset == MemoryReset::PagemapScan { Enabled::Auto } else { Enabled::No });
     pool
 }
 
@@ -163,7 +236,7 @@ mod tests {
 
     #[test]
     fn plugins_work_with_the_pool_and_without() {
-        let on_demand = CheckEngine::on_demand().unwrap();
+        let on_demand = CheckEngine::for_compiling().unwrap();
         assert!(!on_demand.is_pooled());
         for engine in [CheckEngine::new().unwrap(), on_demand] {
             let plugin = Plugin::load(&Arc::new(engine), bundled("status").unwrap()).unwrap();

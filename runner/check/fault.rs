@@ -45,8 +45,20 @@ fault_kinds! {
     NoTimeLeft = "no_time_left";
     /// The runner was stopped before it began.
     Stopping = "stopping";
+    /// It was not called, since it failed many times in a row.
+    Suspended = "suspended";
     /// A fault of the runner itself.
     Internal = "internal";
+}
+
+impl FaultKind {
+    /// Whether the plugin itself is to blame: it misbehaved in a call.
+    pub fn is_of_plugin(self) -> bool {
+        match self {
+            Self::Time | Self::Memory | Self::Stack | Self::HostCalls | Self::Trap | Self::Output => true,
+            Self::Refused | Self::NoTimeLeft | Self::Stopping | Self::Suspended | Self::Internal => false,
+        }
+    }
 }
 
 /// Why a check gave no judgement, in words for people.

@@ -49,6 +49,11 @@ impl Limits {
         Self { time: Duration::from_secs(5), memory_bytes: MEMORY_BYTES_MAX }
     }
 
+    /// Limits for reading a configured instance whole: no more than a copy of its memory.
+    pub(super) fn for_reading(self) -> Self {
+        Self { time: Duration::from_secs(30), memory_bytes: self.memory_bytes.saturating_add(1 << 20) }
+    }
+
     /// The same, with the time that `configure` may take.
     pub(super) fn for_configuring(self) -> Self {
         Self { time: self.time * CONFIGURE_FACTOR, ..self }
@@ -110,9 +115,21 @@ impl Meter {
         self.memory_refused = false;
     }
 
+    /// Begins another call of the same instance, with the deadline of another job. What memory the
+    /// instance has stays counted.
+    pub(super) fn restart_for(&mut self, limits: Limits, gate: Arc<Gate>) {
+        self.gate = Some(gate);
+        self.restart(limits);
+    }
+
     /// The limits that hold.
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Bytes of memory that the call has, all memories together.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// Ticks until the first look at the call.

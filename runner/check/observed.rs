@@ -1,5 +1,6 @@
 //! What a check sees of an attempt. Nothing is copied or worked out before it is asked for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Observed {
     pub exchange: Arc<Exchange>,
     /// When the attempt began.
     pub started_at: UnixNanos,
+    /// Facts that somebody stated, by name: they stand before those of the exchange.
+    stated: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// A fact: its name, and how it is found.
@@ -44,6 +47,18 @@ const FACTS: [Fact; 17] = [
 ];
 
 impl Observed {
+    /// An attempt as it was.
+    pub fn new(target: Arc<Target>, exchange: Arc<Exchange>, started_at: UnixNanos) -> Self {
+        Self { target, exchange, started_at, stated: None }
+    }
+
+    /// The same attempt with facts as somebody states them, whatever the exchange has: for tests of a
+    /// check, which has to bear also what no exchange of ours would hold.
+    #[must_use]
+    pub fn with_facts(self, stated: BTreeMap<String, String>) -> Self {
+        Self { stated: (!stated.is_empty()).then(|| Arc::new(stated)), ..self }
+    }
+
     /// The method of the last request; GET where none was sent yet.
     pub(super) fn method(&self) -> &str {
         self.exchange.method.as_ref().map_or("GET", http::Method::as_str)
@@ -121,13 +136,24 @@ impl Observed {
 
     /// A fact by name.
     pub(super) fn fact(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.stated.as_ref().and_then(|stated| stated.get(name)) {
+            return Some(value.clone());
+        }
         let found = FACTS.binary_search_by(|(fact, _)| (*fact).cmp(name)).ok()?;
         FACTS[found].1(self)
     }
 
     /// All facts that are known, sorted by name.
     pub(super) fn facts(&self) -> Vec<(String, String)> {
-        FACTS.iter().filter_map(|(name, find)| Some(((*name).to_owned(), find(self)?))).collect()
+        let seen = FACTS.iter().filter_map(|(name, find)| Some(((*name).to_owned(), find(self)?)));
+        match &self.stated {
+            None => seen.collect(),
+            Some(stated) => {
+                let mut all: BTreeMap<String, String> = seen.collect();
+                all.extend(stated.iter().map(|(name, value)| (name.clone(), value.clone())));
+                all.into_iter().collect()
+            }
+        }
     }
 
     fn tls(&self) -> Option<&TlsFacts> {
@@ -171,7 +197,7 @@ mod tests {
         let exchange =
             Exchange { head: Some(head), body: Bytes::copy_from_slice(body), ..Exchange::default() };
         let target = Target { name: "t".into(), url: "http://t/".into(), labels: [].into(), every: None };
-        Observed { target: target.into(), exchange: exchange.into(), started_at: UnixNanos(0) }
+        Observed::new(target.into(), exchange.into(), UnixNanos(0))
     }
 
     #[test]
@@ -213,6 +239,20 @@ mod tests {
         assert_eq!(seen.fact("tls.version"), None);
         assert_eq!(seen.fact("body.xxh3").unwrap(), "2d06800538d394c2");
         assert_eq!(seen.fact("unheard-of"), None);
+    }
+
+    #[test]
+    fn stated_facts_stand_before_those_of_the_exchange() {
+        let stated = [("content-type", "text/html"), ("cert.not-after", "tomorrow"), ("unheard-of", "x")];
+        let stated = stated.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let seen = observed(Some("text/plain"), b"").with_facts(stated.clone().into());
+        for (name, value) in &stated {
+            assert_eq!(seen.fact(name).as_ref(), Some(value));
+        }
+        assert_eq!(seen.fact("http.version").unwrap(), "1.1");
+        let names: Vec<_> = seen.facts().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["body.xxh3", "cert.not-after", "content-type", "http.version", "unheard-of"]);
+        assert!(seen.facts().contains(&stated[0]), "{:?}", seen.facts());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The threads that call checks: apart from the I/O threads, so that a slow check distorts no other
-//! target's latency, behind a queue with a bound.
+//! target's latency, behind a queue that is fair between pipelines and has a bound for each.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
@@ -13,8 +14,9 @@ use tokio::time::timeout_at;
 use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
 use super::observed::Observed;
+use super::queue::{FairQueue, PipelineLoad, Served};
 use super::set::{CheckSet, Judgement};
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, thread_cpu_time};
 
 /// The native stack of a check thread, in bytes: the guest's 512 KiB lie on it, with our frames.
 const THREAD_STACK_BYTES: usize = 4 << 20;
@@ -22,17 +24,21 @@ const THREAD_STACK_BYTES: usize = 4 << 20;
 /// Threads at most: each of them needs a memory slot of the engine, and loading needs some too.
 const THREADS_MAX: usize = 64;
 
-/// How many threads, how long a queue.
+/// So many pipelines have places at once before those of idle ones are forgotten.
+const ROOMS: usize = 1_024;
+
+/// How many threads, how long a line.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
     /// Threads, from one to 64.
     pub threads: usize,
-    /// Exchanges that may wait. Beyond it, whoever brings one waits itself.
+    /// Exchanges of one pipeline that may wait. Beyond it, whoever brings one waits itself: a pipeline
+    /// that is full takes no places of the others.
     pub queue: usize,
 }
 
 impl Default for PoolSettings {
-    /// A thread for each CPU, and a queue of 1,024: at 30 us a check, some 15 ms of work for two.
+    /// A thread for each CPU, and a line of 1,024: at 30 us a check, some 15 ms of work for two.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { threads, queue: 1_024 }
@@ -55,8 +61,10 @@ pub struct PoolStats {
     pub calls: u64,
     /// Nanoseconds that these took, over all threads.
     pub busy_nanos: u64,
-    /// Calls that ended in an error, by kind.
+    /// Errors, by kind: calls that ended in one, and those that were not made.
     pub errors: Vec<(FaultKind, u64)>,
+    /// How each pipeline stands, by name: those that have brought anything.
+    pub pipelines: Vec<PipelineLoad>,
 }
 
 /// The check threads.
@@ -71,15 +79,23 @@ struct Shared {
     clock: Clock,
     queue: Mutex<Queue>,
     arrived: Condvar,
-    room: Arc<Semaphore>,
+    rooms: Rooms,
     counters: Counters,
 }
 
-/// What waits. One line for all pipelines; fairness between them belongs here.
+/// What waits.
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: FairQueue<Job>,
     is_stopping: bool,
+}
+
+/// The waiting places of each pipeline.
+#[derive(Debug)]
+struct Rooms {
+    /// Places of one pipeline.
+    places: usize,
+    of: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
 #[derive(Debug)]
@@ -88,13 +104,12 @@ struct Job {
     observed: Arc<Observed>,
     gate: Arc<Gate>,
     answer: oneshot::Sender<Judgement>,
-    /// A place in the queue, given back when a thread takes the job.
+    /// A place in the line, given back when a thread takes the job.
     place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
-    queued: AtomicUsize,
     running: AtomicUsize,
     calls: AtomicU64,
     busy_nanos: AtomicU64,
@@ -108,7 +123,7 @@ impl CheckPool {
             clock: clock.clone(),
             queue: Mutex::default(),
             arrived: Condvar::new(),
-            room: Arc::new(Semaphore::new(settings.queue.clamp(1, Semaphore::MAX_PERMITS))),
+            rooms: Rooms::new(settings.queue),
             counters: Counters::default(),
         });
         // Made first, so that an error below stops the threads that were started before it.
@@ -128,7 +143,7 @@ impl CheckPool {
     /// Has an attempt judged by the checks of its pipeline.
     ///
     /// Ends at the deadline, whatever the checks do: what they have not said by then is an error.
-    /// Waits for a place in the queue where there is none; the wait counts.
+    /// Waits for a place in the pipeline's line where there is none; the wait counts.
     pub fn judge(
         &self,
         set: &Arc<CheckSet>,
@@ -155,30 +170,32 @@ impl CheckPool {
     pub fn stats(&self) -> PoolStats {
         let counters = &self.shared.counters;
         let errors = FaultKind::ALL.iter().zip(&counters.errors);
+        let (queued, pipelines) = {
+            let queue = lock(&self.shared.queue);
+            (queue.jobs.waiting(), queue.jobs.loads())
+        };
         PoolStats {
-            queued: counters.queued.load(Ordering::Relaxed),
+            queued,
             running: counters.running.load(Ordering::Relaxed),
             calls: counters.calls.load(Ordering::Relaxed),
             busy_nanos: counters.busy_nanos.load(Ordering::Relaxed),
             errors: errors.map(|(kind, count)| (*kind, count.load(Ordering::Relaxed))).collect(),
+            pipelines,
         }
     }
 
     /// Stops the threads: each ends the exchange that it judges, what waits is answered with errors.
     /// Blocks until they have ended. A second call does nothing.
     pub fn stop(&self) {
-        self.shared.room.close();
+        self.shared.rooms.close();
         let left = {
             let mut queue = lock(&self.shared.queue);
             queue.is_stopping = true;
-            std::mem::take(&mut queue.jobs)
+            queue.jobs.drain()
         };
         self.shared.arrived.notify_all();
-        for job in left {
-            self.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
-            // Dropping the sender tells whoever asked.
-            drop(job);
-        }
+        // Dropping the senders tells whoever asked.
+        drop(left);
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             if thread.join().is_err() {
@@ -203,7 +220,8 @@ impl Shared {
         gate: &Arc<Gate>,
         deadline: Instant,
     ) -> Result<Judgement, Fault> {
-        let place = match timeout_at(deadline, Arc::clone(&self.room).acquire_owned()).await {
+        let room = self.rooms.of(set.pipeline());
+        let place = match timeout_at(deadline, room.acquire_owned()).await {
             Ok(Ok(place)) => place,
             Ok(Err(_closed)) => return Err(Fault::stopping()),
             Err(_elapsed) => return Err(Fault::no_time_left()),
@@ -228,20 +246,22 @@ impl Shared {
             if queue.is_stopping {
                 return Err(Fault::stopping());
             }
-            queue.jobs.push_back(job);
-            self.counters.queued.fetch_add(1, Ordering::Relaxed);
+            let pipeline = Arc::clone(job.set.pipeline());
+            queue.jobs.push(&pipeline, job);
         }
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// The next job; none when the pool stops.
-    fn pop(&self) -> Option<Job> {
+    /// Takes note of a job that is done, and gives the next one; none when the pool stops.
+    fn next(&self, done: Option<(Served, Option<Duration>)>) -> Option<(Served, Job)> {
         let mut queue = lock(&self.queue);
+        if let Some((served, used)) = done {
+            queue.jobs.done(served, used);
+        }
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                self.counters.queued.fetch_sub(1, Ordering::Relaxed);
-                return Some(job);
+            if let Some(next) = queue.jobs.pop() {
+                return Some(next);
             }
             if queue.is_stopping {
                 return None;
@@ -252,25 +272,66 @@ impl Shared {
 
     /// The life of a check thread.
     fn work(&self) {
-        while let Some(job) = self.pop() {
-            drop(job.place);
-            // Nobody waits any more: the deadline passed, or whoever asked was dropped.
-            if job.answer.is_closed() || !job.gate.begin() {
-                continue;
+        let mut done = None;
+        while let Some((served, job)) = self.next(done.take()) {
+            let before = thread_cpu_time();
+            let is_judged = self.judge(job);
+            let used = is_judged.then(|| thread_cpu_time().saturating_sub(before));
+            done = Some((served, used));
+        }
+    }
+
+    /// Judges an exchange. False if nobody waits for it any more.
+    fn judge(&self, job: Job) -> bool {
+        drop(job.place);
+        // The deadline passed, or whoever asked was dropped.
+        if job.answer.is_closed() || !job.gate.begin() {
+            return false;
+        }
+        self.counters.running.fetch_add(1, Ordering::Relaxed);
+        let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
+            let counters = &self.counters;
+            if fault.is_some_and(|fault| fault.kind == FaultKind::Suspended) {
+                return counters.count_errors(FaultKind::Suspended, 1);
             }
-            self.counters.running.fetch_add(1, Ordering::Relaxed);
-            let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
-                let counters = &self.counters;
-                counters.calls.fetch_add(1, Ordering::Relaxed);
-                let nanos = u64::try_from(verdict.duration.as_nanos()).unwrap_or(u64::MAX);
-                counters.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
-                if let Some(fault) = fault {
-                    counters.count_errors(fault.kind, 1);
-                }
-            });
-            self.counters.running.fetch_sub(1, Ordering::Relaxed);
-            // Refused only where nobody waits any more.
-            let _ = job.answer.send(judgement);
+            counters.calls.fetch_add(1, Ordering::Relaxed);
+            let nanos = u64::try_from(verdict.duration.as_nanos()).unwrap_or(u64::MAX);
+            counters.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+            if let Some(fault) = fault {
+                counters.count_errors(fault.kind, 1);
+            }
+        });
+        self.counters.running.fetch_sub(1, Ordering::Relaxed);
+        // Refused only where nobody waits any more.
+        let _ = job.answer.send(judgement);
+        true
+    }
+}
+
+impl Rooms {
+    fn new(places: usize) -> Self {
+        Self { places: places.clamp(1, Semaphore::MAX_PERMITS), of: Mutex::default() }
+    }
+
+    /// The places of a pipeline.
+    fn of(&self, pipeline: &Arc<str>) -> Arc<Semaphore> {
+        let mut rooms = lock(&self.of);
+        if let Some(room) = rooms.get(pipeline) {
+            return Arc::clone(room);
+        }
+        if rooms.len() >= ROOMS {
+            // Whoever waits in one, or for one, holds it.
+            rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        }
+        let room = Arc::new(Semaphore::new(self.places));
+        rooms.insert(Arc::clone(pipeline), Arc::clone(&room));
+        room
+    }
+
+    /// Nobody gets a place any more. One made after this is of no use: the queue takes no job.
+    fn close(&self) {
+        for room in lock(&self.of).values() {
+            room.close();
         }
     }
 }

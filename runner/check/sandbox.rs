@@ -1,17 +1,21 @@
 //! One call: a fresh instance in a store of its own, under a meter.
 
+use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
-use super::contract::{Instance, Template};
+use super::compile::{Configuration, FreezeError};
+use super::contract::{self, Instance, Template};
 use super::engine::CheckEngine;
 use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
 use super::limits::{HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
-use super::report::Report;
-use super::state::Staged;
+use super::report::{Report, TEXT_BYTES, one_line};
+use super::state::{Staged, StateEntries, StateUnreadable};
 use crate::clock::Clock;
 use crate::model::CheckStatus;
 
@@ -53,6 +57,8 @@ pub(super) struct Answer {
     pub(super) judged: Result<(CheckStatus, String), Fault>,
     /// What it told besides.
     pub(super) report: Report,
+    /// What it remembered before the call; none if it did not look.
+    pub(super) remembered: Option<Arc<StateEntries>>,
     /// What it wants to remember; none after anything but a clean return.
     pub(super) staged: Option<Staged>,
 }
@@ -87,7 +93,43 @@ pub(super) fn try_configure(
     configured.map_err(|error| fault(&error, &store))
 }
 
-/// Everything that a `run` needs besides the plugin.
+/// Bytes of memory of a fresh and configured instance.
+pub(super) fn memory_bytes(engine: &CheckEngine, origin: Origin<'_>) -> Result<usize, Fault> {
+    let _ticking = engine.keep_ticking();
+    let mut store = store(engine.engine(), Limits::for_loading(), &Clock::system(), None);
+    fresh(&mut store, origin)?;
+    Ok(store.data().meter.memory_bytes())
+}
+
+/// An instance after `configure`, with all its exports.
+pub(super) struct Configured {
+    pub(super) store: Store<Call>,
+    pub(super) instance: wasmtime::component::Instance,
+}
+
+/// Configures an instrumented component, to be read whole.
+pub(super) fn configure_raw(
+    engine: &CheckEngine,
+    component: &Component,
+    configuration: Configuration<'_>,
+) -> Result<Configured, FreezeError> {
+    let _ticking = engine.keep_ticking();
+    let Configuration { json, limits } = configuration;
+    let mut store = store(engine.engine(), limits.for_configuring(), &Clock::system(), None);
+    let configured = contract::bare_instance(engine.linker(), component, &mut store)
+        .and_then(|(instance, bare)| Ok((instance.configure(&mut store, json)?, bare)));
+    let instance = match configured {
+        Ok((Ok(()), bare)) => bare,
+        Ok((Err(refusal), _)) => return Err(FreezeError::Configure(one_line(&refusal, TEXT_BYTES))),
+        Err(error) => return Err(FreezeError::Configure(fault(&error, &store).message)),
+    };
+    // Reading gives out the whole memory at once.
+    restart(&mut store, |meter| meter.restart(limits.for_reading()));
+    store.set_hostcall_fuel(usize::MAX);
+    Ok(Configured { store, instance })
+}
+
+/// Everything that a `run` needs besides an instance.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     pub(super) clock: &'a Clock,
@@ -98,46 +140,102 @@ pub(super) struct Run<'a> {
     pub(super) staged: Staged,
 }
 
-/// Judges one observation with a fresh instance.
-pub(super) fn run(engine: &CheckEngine, template: &Template, json: &str, run: Run<'_>) -> Answer {
-    let _ticking = engine.keep_ticking();
-    let mut store = store(engine.engine(), run.limits.for_configuring(), run.clock, Some(run.gate));
-    let instance = match ready(&mut store, template, json) {
-        Ok(instance) => instance,
-        Err(fault) => return answer(store, Err(fault)),
-    };
-    let call = store.data_mut();
-    call.observed = Some(run.observed);
-    call.staged = Some(run.staged);
-    call.meter.restart(run.limits);
-    let first = call.meter.first_ticks();
-    store.set_epoch_deadline(first);
-    let judged = match instance.run(&mut store) {
-        Ok(Ok(judged)) => Ok(judged),
-        Ok(Err(reason)) => Err(Fault::new(FaultKind::Refused, &reason)),
-        Err(error) => Err(fault(&error, &store)),
-    };
-    answer(store, judged)
+/// What a fresh instance is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// The plugin as it is: it gets this configuration first.
+    Plain(&'a Template, &'a str),
+    /// The plugin frozen after `configure`.
+    Frozen(&'a Template),
 }
 
-/// A fresh and configured instance. Where the plugin can be frozen after `configure`, this is the
-/// place that gives an instance of the frozen one instead.
-fn ready(store: &mut Store<Call>, template: &Template, json: &str) -> Result<Instance, Fault> {
-    let instance = template.instantiate(&mut *store).map_err(|error| fault(&error, store))?;
-    match instance.configure(&mut *store, json) {
-        Ok(Ok(())) => Ok(instance),
-        Ok(Err(reason)) => {
-            // It took the same configuration at load.
-            Err(Fault::new(FaultKind::Refused, &format!("it refused its configuration: {reason}")))
-        }
-        Err(error) => Err(fault(&error, store)),
+/// A configured instance in its store.
+pub(super) struct Ready {
+    store: Store<Call>,
+    instance: Instance,
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
     }
 }
 
-fn answer(store: Store<Call>, judged: Result<(CheckStatus, String), Fault>) -> Answer {
-    let call = store.into_data();
-    let staged = call.staged.filter(|staged| judged.is_ok() && staged.is_changed());
-    Answer { judged, report: call.report, staged }
+/// Judges one observation with a fresh instance. It is given back where it may be used again: after
+/// anything but a clean return nobody knows what state it is in.
+pub(super) fn run(engine: &CheckEngine, origin: Origin<'_>, run: Run<'_>) -> (Answer, Option<Ready>) {
+    let _ticking = engine.keep_ticking();
+    let (limits, gate) = (run.limits, Arc::clone(&run.gate));
+    let budget = match origin {
+        Origin::Plain(..) => limits.for_configuring(),
+        Origin::Frozen(_) => limits,
+    };
+    let mut store = store(engine.engine(), budget, run.clock, Some(gate));
+    let instance = match fresh(&mut store, origin) {
+        Ok(instance) => instance,
+        Err(fault) => {
+            let report = store.into_data().report;
+            return (Answer { judged: Err(fault), report, remembered: None, staged: None }, None);
+        }
+    };
+    if let Origin::Plain(..) = origin {
+        restart(&mut store, |meter| meter.restart(limits));
+    }
+    judge(Ready { store, instance }, run)
+}
+
+/// Judges one observation with an instance that has judged before.
+pub(super) fn run_again(engine: &CheckEngine, mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
+    let _ticking = engine.keep_ticking();
+    let (limits, gate) = (run.limits, Arc::clone(&run.gate));
+    restart(&mut ready.store, |meter| meter.restart_for(limits, gate));
+    judge(ready, run)
+}
+
+/// A fresh and configured instance.
+fn fresh(store: &mut Store<Call>, origin: Origin<'_>) -> Result<Instance, Fault> {
+    let (template, json) = match origin {
+        Origin::Plain(template, json) => (template, Some(json)),
+        Origin::Frozen(template) => (template, None),
+    };
+    let instance = template.instantiate(&mut *store).map_err(|error| fault(&error, store))?;
+    match json.map(|json| instance.configure(&mut *store, json)) {
+        None | Some(Ok(Ok(()))) => Ok(instance),
+        Some(Ok(Err(reason))) => {
+            // It took the same configuration at load.
+            Err(Fault::new(FaultKind::Refused, &format!("it refused its configuration: {reason}")))
+        }
+        Some(Err(error)) => Err(fault(&error, store)),
+    }
+}
+
+fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
+    let Ready { store, instance } = &mut ready;
+    let call = store.data_mut();
+    call.observed = Some(run.observed);
+    call.staged = Some(run.staged);
+    let judged = match instance.run(&mut *store) {
+        Ok(Ok(judged)) => Ok(judged),
+        Ok(Err(reason)) => Err(Fault::new(FaultKind::Refused, &reason)),
+        Err(error) => Err(fault(&error, store)),
+    };
+    let call = store.data_mut();
+    call.observed = None;
+    let is_blind = call.staged.as_ref().is_some_and(Staged::is_unreadable);
+    let judged = if is_blind { Err(Fault::internal(&StateUnreadable.to_string())) } else { judged };
+    let remembered = call.staged.as_ref().and_then(Staged::before);
+    let staged = call.staged.take().filter(|staged| judged.is_ok() && staged.is_changed());
+    let answer = Answer { judged, report: mem::take(&mut call.report), remembered, staged };
+    let is_clean = answer.judged.is_ok();
+    (answer, is_clean.then_some(ready))
+}
+
+/// Begins the next step of a call, with a budget of its own.
+fn restart(store: &mut Store<Call>, restart: impl FnOnce(&mut Meter)) {
+    let meter = &mut store.data_mut().meter;
+    restart(meter);
+    let first = meter.first_ticks();
+    store.set_epoch_deadline(first);
 }
 
 fn fault(error: &wasmtime::Error, store: &Store<Call>) -> Fault {

@@ -1,16 +1,22 @@
 //! The checks of one pipeline, configured, in the order of its file.
 
+use std::hash::Hasher as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
+
+use super::breaker::{Breaker, Suspension};
+use super::compile::FreezeError;
 use super::component::{ConfigureError, Plugin};
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
+use super::instances::{Instances, Isolation};
 use super::limits::Limits;
 use super::observed::Observed;
 use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
-use super::sandbox::{self, Answer, Run};
-use super::state::{Staged, StateKey, StateStore};
+use super::sandbox::{Answer, Run};
+use super::state::{Staged, StateEntries, StateKey, StateStore};
 use crate::clock::Clock;
 use crate::model::{CheckStatus, Severity, Verdict};
 
@@ -29,6 +35,8 @@ pub struct CheckSpec {
     pub limits: Limits,
     /// Its configuration, JSON text.
     pub config: Arc<str>,
+    /// How much of a call's instance others have used before.
+    pub isolation: Isolation,
 }
 
 /// A check whose plugin has taken its configuration.
@@ -36,18 +44,49 @@ pub struct CheckSpec {
 pub struct ConfiguredCheck {
     spec: CheckSpec,
     plugin: Arc<Plugin>,
+    instances: Arc<Instances>,
+    breaker: Breaker,
 }
 
 impl ConfiguredCheck {
     /// Tries the configuration on the plugin. Blocks as [`Plugin::load`] does.
     pub fn new(plugin: &Arc<Plugin>, spec: CheckSpec) -> Result<Self, ConfigureError> {
-        plugin.configure(&spec.config, spec.limits)?;
-        Ok(Self { spec, plugin: Arc::clone(plugin) })
+        let instances = Instances::new(plugin, &spec.config, spec.limits, spec.isolation)?;
+        Ok(Self { spec, plugin: Arc::clone(plugin), instances, breaker: Breaker::default() })
+    }
+
+    /// Freezes it now instead of when it has been called often enough. Blocks, for seconds where it was
+    /// not done before.
+    pub fn freeze(&self) -> Result<(), FreezeError> {
+        self.instances.freeze()
+    }
+
+    /// Whether calls begin from a snapshot.
+    pub fn is_frozen(&self) -> bool {
+        self.instances.is_frozen()
+    }
+
+    /// Where its calls get their instances from.
+    pub(super) fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// Whether it is left alone at present, since it failed many times in a row by its own fault.
+    pub fn suspension(&self, clock: &Clock) -> Option<Suspension> {
+        self.breaker.suspension(clock.now())
     }
 
     /// What the pipeline file says.
     pub fn spec(&self) -> &CheckSpec {
         &self.spec
+    }
+
+    /// Identifies the plugin by its content, and its configuration: the same fingerprint is the same
+    /// function of an observation and of what is remembered.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = XxHash3_64::with_seed(self.plugin.content_hash());
+        hasher.write(self.spec.config.as_bytes());
+        hasher.finish()
     }
 
     /// The plugin.
@@ -70,7 +109,21 @@ pub struct CheckSet {
 pub struct Judgement {
     /// Their verdicts, in the order of the pipeline file. A check that was not called has none.
     pub verdicts: Vec<Verdict>,
+    /// What is known of the calls besides, where there is anything.
+    pub notes: Vec<CallNote>,
     staged: Vec<Staged>,
+}
+
+/// What is known of one call besides its verdict: what a [record](super::Record) keeps, so that the call
+/// can be made again.
+#[derive(Debug, Clone)]
+pub struct CallNote {
+    /// The check's name.
+    pub check: Arc<str>,
+    /// Why it gave no judgement.
+    pub fault: Option<FaultKind>,
+    /// What it remembered before the call; none if it did not look.
+    pub remembered: Option<Arc<StateEntries>>,
 }
 
 impl Judgement {
@@ -88,6 +141,24 @@ impl CheckSet {
     /// The checks of `pipeline`, in their order.
     pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
         Self { pipeline, checks, state }
+    }
+
+    /// The pipeline's name.
+    pub(super) fn pipeline(&self) -> &Arc<str> {
+        &self.pipeline
+    }
+
+    /// The same checks with another memory.
+    #[must_use]
+    pub fn with_state(self, state: Arc<dyn StateStore>) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Only the checks of these names.
+    #[must_use]
+    pub fn only(mut self, names: &[String]) -> Self {
+        self.checks.retain(|check| names.iter().any(|name| **name == *check.spec.name));
+        self
     }
 
     /// The checks, in their order.
@@ -110,30 +181,83 @@ impl CheckSet {
     /// The answer where no check could be called, for one and the same reason.
     pub(super) fn all_faulty(&self, observed: &Observed, fault: &Fault) -> Judgement {
         let verdicts = self.called_for(observed).map(|check| error_verdict(&check.spec, fault)).collect();
-        Judgement { verdicts, staged: Vec::new() }
+        let note = |check: &ConfiguredCheck| CallNote {
+            check: Arc::clone(&check.spec.name),
+            fault: Some(fault.kind),
+            remembered: None,
+        };
+        let notes = self.called_for(observed).map(note).collect();
+        Judgement { verdicts, notes, staged: Vec::new() }
     }
 
-    /// Calls the checks one after the other. `count` is told of every call.
+    /// Calls the checks one after the other on this thread, without a deadline but their own limits, and
+    /// however often they fail: for commands that judge what was recorded or made up. A pipeline's
+    /// attempts go through a [`CheckPool`](super::CheckPool).
+    pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
+        let gate = Arc::default();
+        self.judge_by(|check| self.call(check, observed, &gate, clock), observed, clock, |_, _| {})
+    }
+
+    /// Calls the checks one after the other, but those that are suspended. `count` is told of every
+    /// verdict.
     pub(super) fn judge(
         &self,
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
+        clock: &Clock,
+        count: impl FnMut(&Verdict, Option<&Fault>),
+    ) -> Judgement {
+        self.judge_by(
+            |check| self.call_unless_suspended(check, observed, gate, clock),
+            observed,
+            clock,
+            count,
+        )
+    }
+
+    fn judge_by(
+        &self,
+        call: impl Fn(&ConfiguredCheck) -> Answer,
+        observed: &Observed,
         clock: &Clock,
         mut count: impl FnMut(&Verdict, Option<&Fault>),
     ) -> Judgement {
         let mut judgement = Judgement::default();
         for check in self.called_for(observed) {
             let began = clock.now();
-            let mut answer = self.call(check, observed, gate, clock);
+            let mut answer = call(check);
             self.log(check, observed, &answer.report);
             judgement.staged.extend(answer.staged.take());
             let fault = answer.judged.as_ref().err().cloned();
+            let remembered = answer.remembered.take();
+            if fault.is_some() || remembered.is_some() {
+                let (check, fault) = (Arc::clone(&check.spec.name), fault.as_ref().map(|fault| fault.kind));
+                judgement.notes.push(CallNote { check, fault, remembered });
+            }
             let mut verdict = verdict(&check.spec, answer);
             verdict.duration = clock.now().saturating_duration_since(began);
             count(&verdict, fault.as_ref());
             judgement.verdicts.push(verdict);
         }
         judgement
+    }
+
+    fn call_unless_suspended(
+        &self,
+        check: &ConfiguredCheck,
+        observed: &Arc<Observed>,
+        gate: &Arc<Gate>,
+        clock: &Clock,
+    ) -> Answer {
+        let pass = match check.breaker.enter(clock.now()) {
+            Ok(pass) => pass,
+            Err(fault) => return faulty(fault),
+        };
+        let answer = self.call(check, observed, gate, clock);
+        if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
+            event.tell(&self.pipeline, &check.spec);
+        }
+        answer
     }
 
     fn call(
@@ -158,8 +282,7 @@ impl CheckSet {
             observed: Arc::clone(observed),
             staged: Staged::new(&self.state, key),
         };
-        let plugin = &check.plugin;
-        let call = || sandbox::run(plugin.engine(), plugin.template(), &check.spec.config, run);
+        let call = || check.instances.run(run);
         // A fault of ours in one call must not cost the thread: nothing of the call outlives it.
         panic::catch_unwind(AssertUnwindSafe(call))
             .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))))
@@ -212,7 +335,7 @@ fn plain_verdict(spec: &CheckSpec, status: CheckStatus, message: String) -> Verd
 }
 
 fn faulty(fault: Fault) -> Answer {
-    Answer { judged: Err(fault), report: Report::default(), staged: None }
+    Answer { judged: Err(fault), report: Report::default(), remembered: None, staged: None }
 }
 
 fn panic_message(panicked: &(dyn std::any::Any + Send)) -> &str {

@@ -1,11 +1,13 @@
 //! The commands: one file each; only `output.rs` prints.
 
+mod compile;
 mod demo;
 mod exit;
 mod interrupt;
 mod output;
 mod plugin;
 mod progress;
+mod replay;
 mod run;
 mod summary;
 mod table;
@@ -50,8 +52,13 @@ enum Command {
     Run(run::RunArgs),
     /// Tell everything that `run` would refuse, all at once
     Validate(validate::ValidateArgs),
+    /// Have recorded responses judged again, by checks as they are now: what would be different
+    Replay(replay::ReplayArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
+    /// Compile a plugin that comes over standard input: the program calls itself with this
+    #[command(name = crate::check::COMPILE_COMMAND, hide = true)]
+    Compile,
 }
 
 /// How results are printed.
@@ -87,7 +94,9 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Replay(args) => replay::replay(args),
         Command::Plugin(args) => plugin::plugin(args),
+        Command::Compile => compile::compile(),
     };
     done.unwrap_or_else(|error| {
         output::error(&format!("{error:#}"));

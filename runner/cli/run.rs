@@ -8,13 +8,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::compile::{Keep, workshop};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::table::Table;
 use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
+use crate::check::FileState;
 use crate::clock::Clock;
 use crate::config::{Diagnostics, parse_name};
-use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch, Workshop};
+use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
@@ -48,7 +50,9 @@ pub(super) struct RunArgs {
 /// Runs the pipelines.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let workshop = Workshop::new()?;
+    // A run that ends by itself has a state folder of its own, which goes away with it.
+    let state = (!args.once).then(|| Arc::new(FileState::new(&Clock::system())));
+    let workshop = workshop(Keep::InState(&args.data, &args.runner), state.clone())?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     validate::tell(&diagnostics);
     if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {
@@ -66,6 +70,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         limit: args.limit,
         data: args.data,
         runner: args.runner,
+        state,
         show,
         until: None,
     };
@@ -107,6 +112,8 @@ pub(super) struct Job {
     pub(super) data: PathBuf,
     /// The runner's name.
     pub(super) runner: String,
+    /// Where the pipelines' checks remember, if not in memory.
+    pub(super) state: Option<Arc<FileState>>,
     /// What is shown.
     pub(super) show: Show,
     /// End by itself after this long.
@@ -163,6 +170,7 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
         once: job.once,
         limit: job.limit,
         grace: GRACE,
+        state: job.state,
         follower: (show != Show::Nothing).then(|| {
             Box::new(move || FollowerSpec {
                 name: "standard output".to_owned(),

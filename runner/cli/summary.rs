@@ -28,6 +28,12 @@ pub(super) fn text(summary: &RunSummary, once: bool) -> String {
     for folder in &summary.folders {
         let _ = write!(out, "\n  {}", folder.display());
     }
+    if summary.recorded > 0 {
+        let _ = write!(out, "\n{} attempts recorded", summary.recorded);
+    }
+    if summary.unrecorded > 0 {
+        let _ = write!(out, "\n{} attempts could not be recorded", summary.unrecorded);
+    }
     if once && summary.probes < summary.targets {
         let _ = write!(out, "\n{} targets were not probed", summary.targets - summary.probes);
     }

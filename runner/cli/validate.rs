@@ -1,10 +1,13 @@
 //! `probity validate`: everything that `run` would refuse, all at once.
 
+use std::path::Path;
+
 use clap::Args;
 
+use super::compile::{Keep, workshop};
 use super::{Exit, PipelineArgs, output};
 use crate::config::{Diagnostics, Level};
-use crate::pipeline::{self, Built, Workshop};
+use crate::pipeline::{self, Built};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -16,7 +19,7 @@ pub(super) struct ValidateArgs {
 /// Reads and builds every pipeline, starts nothing, writes nothing.
 pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let workshop = Workshop::new()?;
+    let workshop = workshop(Keep::ReadState(Path::new("."), "main"), None)?;
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {

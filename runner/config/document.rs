@@ -17,6 +17,23 @@ use super::{Code, Diagnostic, Diagnostics, Place};
 /// no person writes more; target lists are files of their own.
 pub const FILE_LIMIT: u64 = 1 << 20;
 
+/// What to do about a file that cannot be read as it is; it depends on what the file is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Advice {
+    /// Where it is larger than [`FILE_LIMIT`].
+    pub too_large: &'static str,
+    /// Where it is empty.
+    pub empty: &'static str,
+}
+
+impl Advice {
+    /// For a pipeline file.
+    const PIPELINE: Self = Self {
+        too_large: "put long lists of targets into a file of their own: [[sources]] type = \"file\"",
+        empty: "the shortest pipeline is: [[sources]] and, on the next line, targets = [\"https://…\"]",
+    };
+}
+
 /// A file's text, and what is needed to point into it.
 #[derive(Debug)]
 pub struct Document {
@@ -47,8 +64,13 @@ impl Document {
         Self { path: path.into(), text, masked, cursor: Cell::new(Cursor::BEGIN) }
     }
 
-    /// Reads a file. Problems: unreadable, larger than [`FILE_LIMIT`], not UTF-8, empty.
+    /// Reads a pipeline file. Problems: unreadable, larger than [`FILE_LIMIT`], not UTF-8, empty.
     pub fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<Self> {
+        Self::read_with(path, Advice::PIPELINE, diagnostics)
+    }
+
+    /// Reads a file of another kind; as [`Document::read`], with other advice.
+    pub fn read_with(path: &Path, advice: Advice, diagnostics: &mut Diagnostics) -> Option<Self> {
         let problem = |code, message: String| Diagnostic::error(code, Place::file(path), message);
         let bytes = match read_input(path, FILE_LIMIT) {
             Ok(bytes) => bytes,
@@ -59,8 +81,7 @@ impl Document {
         };
         if bytes.len() as u64 > FILE_LIMIT {
             diagnostics.add(
-                problem(Code::TooLarge, "the file is larger than 1MiB".to_owned())
-                    .hint("put long lists of targets into a file of their own: [[sources]] type = \"file\""),
+                problem(Code::TooLarge, "the file is larger than 1MiB".to_owned()).hint(advice.too_large),
             );
             return None;
         }
@@ -74,9 +95,7 @@ impl Document {
             }
         };
         if text.trim_start_matches('\u{feff}').trim().is_empty() {
-            diagnostics.add(problem(Code::Empty, "the file is empty".to_owned()).hint(
-                "the shortest pipeline is: [[sources]] and, on the next line, targets = [\"https://…\"]",
-            ));
+            diagnostics.add(problem(Code::Empty, "the file is empty".to_owned()).hint(advice.empty));
             return None;
         }
         Some(Self::new(path, text))

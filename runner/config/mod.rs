@@ -18,7 +18,7 @@ mod values;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Place};
-pub use document::{Document, FILE_LIMIT};
+pub use document::{Advice, Document, FILE_LIMIT};
 pub use input::{open_input, read_input};
 pub use reference::{FieldDoc, TableDoc, json_schema, markdown};
 pub use suggest::did_you_mean;

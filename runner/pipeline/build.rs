@@ -20,6 +20,7 @@ pub use sinks::{ParquetPlan, SinkPlan};
 
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
+use super::record::RecordPlan;
 use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
 use crate::fetch::Request;
@@ -43,6 +44,8 @@ pub struct Built {
     pub checks: Arc<CheckSet>,
     /// Where results go.
     pub sinks: SinkPlan,
+    /// What is recorded, if anything.
+    pub record: Option<RecordPlan>,
 }
 
 impl Built {
@@ -84,6 +87,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let request = request::build(&text.request, site, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
+    let record = RecordPlan::of(&text, &document, diagnostics);
 
     let (every, targets, request, checks) = (every?, targets?, request?, checks?);
     warn_of_overlap(&text, every, &targets, site, diagnostics);
@@ -96,6 +100,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
         request: request.request,
         checks: Arc::new(checks.set),
         sinks: sinks?,
+        record: record.ok()?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The tables of one pipeline file: what the user wrote, with positions and no work done.
 
 use crate::check::CheckText;
-use crate::config::{Located, config_table};
+use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
 use crate::schedule::ScheduleText;
 use crate::sink::SinkText;
@@ -26,5 +26,34 @@ config_table! {
         sinks: Vec<Located<SinkText>>,
         /// Whether results go to Parquet under `results/` where the file names no `parquet` sink.
         default_sink: bool = "true",
+        /// What is recorded, to be judged again by `probity replay`; nothing where it is left out.
+        record: Option<RecordText>,
+    }
+}
+
+config_table! {
+    /// Keeps attempts as the checks saw them, whole responses included, in the state folder beside the
+    /// results (`state/<runner>/records/<pipeline>/`). So that a check, changed or new, can be tried on
+    /// them: `probity replay`. Secrets are masked; results never wait for a record.
+    pub struct RecordText, "[record]" {
+        /// Which attempts.
+        when: RecordWhenText,
+        /// How much all records of the pipeline may take; at least 1 MiB. The oldest go first.
+        max_size: Located<ByteSize> = r#""256MiB""#,
+        /// How much of a body is kept; what is longer is cut and marked. At most a quarter of `max_size`;
+        /// `"0B"` keeps none.
+        max_body: Located<ByteSize> = r#""256KiB""#,
+        /// Response headers whose values are masked, besides those that are known to hold secrets.
+        mask_headers: Vec<Located<String>>,
+    }
+}
+
+config_enum! {
+    /// Which attempts are recorded.
+    pub enum RecordWhenText {
+        /// Those that are not `up`.
+        NotUp = "not_up",
+        /// All of them.
+        Always = "always",
     }
 }

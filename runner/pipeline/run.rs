@@ -52,15 +52,14 @@ pub async fn run(
                 stages.fetcher.fetch(&pipeline.request, &target.url, deadline, &stages.clock).await;
             let exchange = Arc::new(exchange);
             // 4. check: the exchange becomes verdicts, on the check threads, within the same deadline.
-            let observed = Observed {
-                target: Arc::clone(target),
-                exchange: Arc::clone(&exchange),
-                started_at: probe.started_at,
-            };
-            let judgement = stages.checks.judge(&pipeline.checks, Arc::new(observed), deadline).await;
+            let observed = Observed::new(Arc::clone(target), Arc::clone(&exchange), probe.started_at);
+            let mut judgement = stages.checks.judge(&pipeline.checks, Arc::new(observed), deadline).await;
+            let notes = std::mem::take(&mut judgement.notes);
             let verdicts = judgement.commit_state();
-            // 5. sink: exchange and verdicts become a row, and the row is handed over.
+            // 5. sink: exchange and verdicts become a row; it is recorded where the pipeline wants that, and
+            // handed over.
             let row = probe.row(&pipeline, &stages, exchange, verdicts);
+            stages.recorder.offer(&pipeline, &row, notes);
             deliver(&stages, &results, row).await;
             drop::<OwnedSemaphorePermit>(permit);
         });

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::record::{RecordFolders, Recorder};
 use super::stages::{RunCounters, Stages};
 use super::ticks::{Once, Ticks};
 use super::writers::Writers;
 use super::{Built, RunSummary, Stop, run};
-use crate::check::{CheckPool, PoolError, PoolSettings};
+use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
 use crate::fetch::{FetchSetupError, Fetcher, FetcherConfig, raise_descriptor_limit};
 use crate::schedule::Schedule;
@@ -22,8 +23,12 @@ use crate::telemetry::spawn;
 /// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
 /// pipeline's `body_limit`.
 const MOST_IN_FLIGHT: usize = 10_000;
+/// How long records may be written after the last probe has ended, beside the sealing of files.
+const RECORD: Duration = Duration::from_secs(2);
 /// With fewer places than this, slow targets hold up the others.
 const FEW_IN_FLIGHT: usize = 256;
+/// How long writing what checks remember may take at the end: milliseconds, unless the disk hangs.
+const REMEMBER: Duration = Duration::from_secs(5);
 
 /// How a runner works.
 pub struct RunnerOptions {
@@ -39,6 +44,9 @@ pub struct RunnerOptions {
     pub limit: Option<u64>,
     /// How long probes in flight may go on at the end.
     pub grace: Duration,
+    /// Where the checks of these pipelines remember: it is given its place in the runner's state folder.
+    /// None where they remember in memory alone.
+    pub state: Option<Arc<FileState>>,
     /// Makes a follower of all results for each writer: what the command line shows. It takes the place
     /// of what the pipelines themselves print.
     pub follower: Option<Box<dyn Fn() -> FollowerSpec>>,
@@ -53,6 +61,9 @@ pub enum StartError {
     /// The check threads could not be started.
     #[error("checks cannot be run")]
     Checks(#[from] PoolError),
+    /// The recorder's thread could not be started.
+    #[error("responses cannot be recorded")]
+    Record(#[source] std::io::Error),
     /// A sink could not be opened.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -63,6 +74,7 @@ pub struct Runner {
     stages: Arc<Stages>,
     pipelines: Vec<JoinHandle<()>>,
     writers: Writers,
+    state: Option<Arc<FileState>>,
     targets: u64,
     stop: Stop,
 }
@@ -77,18 +89,29 @@ impl Runner {
             if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
         let fetcher = Fetcher::new(&FetcherConfig::default())?;
         warn_of_limits(in_flight, &fetcher);
+        let (writers, senders) = Writers::open(&pipelines, options, &name, &run_id)?;
+        let folders = RecordFolders {
+            data: options.data.clone(),
+            runner: options.name.clone(),
+            run_id: run_id.as_str().into(),
+        };
         let stages = Arc::new(Stages {
             clock: options.clock.clone(),
             fetcher,
             checks: CheckPool::start(PoolSettings::default(), &options.clock)?,
+            recorder: Recorder::start(&pipelines, folders, &options.clock).map_err(StartError::Record)?,
             permits: Arc::new(Semaphore::new(in_flight)),
             grace: options.grace,
             counters: RunCounters::default(),
             seq: AtomicI64::new(0),
             probe_seq: AtomicI64::new(0),
         });
-        let (writers, senders) = Writers::open(&pipelines, options, &name, &run_id)?;
-        let mut runner = Self { stages, pipelines: Vec::new(), writers, targets: 0, stop };
+        // Under the locks that the writers have taken.
+        if let Some(state) = &options.state {
+            state.keep_in(&options.data.join("state").join(&name));
+        }
+        let state = options.state.clone();
+        let mut runner = Self { stages, pipelines: Vec::new(), writers, state, targets: 0, stop };
         let mut left = options.limit.unwrap_or(u64::MAX);
         for (pipeline, sender) in pipelines.into_iter().zip(senders) {
             runner.start_pipeline(pipeline, sender, options.once, &mut left);
@@ -125,7 +148,7 @@ impl Runner {
     }
 
     /// Waits for the end: of all pipelines, then of the sinks, so that whatever was finished is sealed,
-    /// then of the check threads.
+    /// then of the check threads, then of what checks remember.
     pub async fn finished(self) -> RunSummary {
         let mut faults = 0;
         for pipeline in self.pipelines {
@@ -134,12 +157,21 @@ impl Runner {
                 faults += 1;
             }
         }
+        // Joining threads blocks; and records are written while files are sealed.
+        let stages = Arc::clone(&self.stages);
+        let recorded = tokio::task::spawn_blocking(move || stages.recorder.finish(RECORD));
         let mut summary = self.writers.sealed(&self.stages, self.stop).await;
         summary.targets = self.targets;
         summary.faults += faults;
-        let stages = self.stages;
+        let _ = recorded.await;
+        summary.add_records(self.stages.recorder.counters());
+        let (stages, state) = (self.stages, self.state);
         // Joining threads blocks. A check that is still at work has been told to stop with its attempt.
-        let _ = tokio::task::spawn_blocking(move || stages.checks.stop()).await;
+        let end = move || {
+            stages.checks.stop();
+            state.is_none_or(|state| state.stop(REMEMBER))
+        };
+        let _ = tokio::task::spawn_blocking(end).await;
         summary
     }
 }

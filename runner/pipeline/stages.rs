@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::record::Recorder;
 use crate::check::CheckPool;
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
@@ -20,6 +21,8 @@ pub struct Stages {
     pub fetcher: Fetcher,
     /// Stage 4.
     pub checks: CheckPool,
+    /// Keeps attempts to be judged again, for the pipelines that want that.
+    pub recorder: Recorder,
     /// A permit for each probe in flight, over all pipelines.
     pub permits: Arc<Semaphore>,
     /// How long probes in flight may go on when the end has come.

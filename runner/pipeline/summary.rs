@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use super::record::RecordCounters;
 use super::stages::Stages;
 use crate::model::Outcome;
 use crate::sink::{WriterCounters, WriterSummary};
@@ -28,6 +29,10 @@ pub struct RunSummary {
     pub lost: u64,
     /// Times that a sink beside Parquet failed: results are missing there.
     pub unshown: u64,
+    /// Attempts that were recorded.
+    pub recorded: u64,
+    /// Attempts that were to be recorded and are not.
+    pub unrecorded: u64,
     /// Parts of the runner that failed.
     pub faults: u64,
     /// Published files.
@@ -58,6 +63,11 @@ impl RunSummary {
         self.lost += written.rows_lost;
         self.journals_left += written.journals_left;
         self.unshown += counters.follower_errors.load(Ordering::Relaxed);
+    }
+
+    pub(super) fn add_records(&mut self, counters: &RecordCounters) {
+        self.recorded = counters.written.load(Ordering::Relaxed);
+        self.unrecorded = counters.left_out.load(Ordering::Relaxed) + counters.failed.load(Ordering::Relaxed);
     }
 
     /// Whether anything is not as it should be.

@@ -1,8 +1,10 @@
 //! Generated files are fresh. `PROBITY_BLESS=1 cargo test --test inside generated` writes them anew.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 
+use probity::check::CasesText;
 use probity::cli::Exit;
 use probity::config::{Code, FromValue as _, json_schema, markdown};
 use probity::model::{ErrorKind, Outcome};
@@ -58,6 +60,34 @@ fn the_reference_is_fresh() {
     is_fresh("pipelines/REFERENCE.md", &page);
 }
 
+const CASES: &str = "\
+# cases.toml
+
+Every table and key of a `cases.toml`, made from the code's own declarations. [README.md](README.md#casestoml) shows
+how it is used. Unknown keys are errors.
+
+- A **duration** is a string with units: `\"500us\"`, `\"80ms\"`, `\"1.5s\"`.
+- A **size** is a string with a unit: `\"64KiB\"`, `\"8MiB\"`.
+- **Error kinds** are listed in [the reference of pipelines](../pipelines/REFERENCE.md#outcomes-and-error-kinds),
+  **facts** in [the contract](../wit/README.md#facts).
+- Editors that know JSON Schema: put `#:schema` with the path of [cases.schema.json](cases.schema.json) on the first
+  line.
+";
+
+#[test]
+fn the_reference_of_cases_is_fresh() {
+    let mut tables = Vec::new();
+    CasesText::tables(&mut tables);
+    let mut known = HashSet::new();
+    // One table stands under several keys.
+    tables.retain(|table| known.insert(table.title));
+    is_fresh("plugins/CASES.md", &markdown(CASES, &tables));
+    is_fresh(
+        "plugins/cases.schema.json",
+        &json_schema("Cases of a check of Probity", &CasesText::table_doc()),
+    );
+}
+
 #[test]
 fn the_schema_is_fresh() {
     is_fresh("pipelines/schema.json", &json_schema("A pipeline of Probity", &PipelineText::table_doc()));
@@ -67,6 +97,7 @@ fn the_schema_is_fresh() {
 fn every_default_can_be_read() {
     let mut tables = Vec::new();
     PipelineText::tables(&mut tables);
+    CasesText::tables(&mut tables);
     for table in tables {
         for field in table.fields {
             let Some(default) = field.default else { continue };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use probity::check::{
-    CheckEngine, CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Limits, MemoryState, Observed,
-    Plugin, PoolSettings,
+    CheckEngine, CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Isolation, Limits, MemoryState,
+    Observed, Plugin, PoolSettings,
 };
 use probity::clock::{Clock, Instant, UnixNanos};
 use probity::model::{Exchange, Head, HttpVersion, Severity, Target, Verdict};
@@ -15,13 +15,7 @@ use probity::model::{Exchange, Head, HttpVersion, Severity, Target, Verdict};
 use crate::wat_guest::Guest;
 
 /// Never ends.
-pub(crate) const EVER: Guest<'static> = Guest {
-    run: "(loop $ever (br $ever)) unreachable",
-    configure: "(call $configured)",
-    more: "",
-    pages: 1,
-    version: "0.1.0",
-};
+pub(crate) const EVER: Guest<'static> = Guest { run: "(loop $ever (br $ever)) unreachable", ..Guest::PLAIN };
 
 /// A machine for judging: one thread, so that a check that harmed it would be missed.
 pub(crate) struct Bench {
@@ -77,6 +71,7 @@ pub(crate) fn spec() -> CheckSpec {
         on_error: false,
         limits: Limits::default(),
         config: "{}".into(),
+        isolation: Isolation::default(),
     }
 }
 
@@ -84,5 +79,5 @@ pub(crate) fn observed(body: &'static [u8]) -> Arc<Observed> {
     let head = Head { status: 200, version: HttpVersion::Http11, headers: http::HeaderMap::new() };
     let exchange = Exchange { head: Some(head), body: Bytes::from_static(body), ..Exchange::default() };
     let target = Target { name: "t".into(), url: "http://t/".into(), labels: [].into(), every: None };
-    Arc::new(Observed { target: target.into(), exchange: exchange.into(), started_at: UnixNanos(0) })
+    Arc::new(Observed::new(target.into(), exchange.into(), UnixNanos(0)))
 }

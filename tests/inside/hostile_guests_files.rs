@@ -1,11 +1,12 @@
-//! Files that are no plugin (W3, W6, W7, W17): each is refused at load, with what is wrong and what
-//! to do about it.
+//! Files that are no plugin (W3, W6, W7, W14, W17): each is refused at load, with what is wrong and what
+//! to do about it. What `contract_witness.rs` has of versions is W6 as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;
 
 use probity::check::{CheckEngine, LoadError, Plugin};
 
+use crate::core_module::{number, section, with_module};
 use crate::wat_guest::{Guest, component, core_module, wit};
 
 fn engine() -> Arc<CheckEngine> {
@@ -25,8 +26,8 @@ fn edited(more: &str, edit: impl Fn(String) -> String) -> Vec<u8> {
 #[test]
 fn w6_what_is_not_a_component_is_told_by_kind() {
     let core = wat::parse_str(Guest::default().module()).unwrap();
-    assert_eq!(refusal(&core), LoadError::CoreModule);
-    assert!(refusal(&core).to_string().contains("probity plugin wrap"));
+    assert!(matches!(refusal(&core), LoadError::CoreModule(_)));
+    assert!(refusal(&core).to_string().contains("no component types"), "{}", refusal(&core));
     assert!(matches!(refusal(b""), LoadError::NotWasm(_)));
     assert!(matches!(refusal(b"#!/bin/sh"), LoadError::NotWasm(_)));
 }
@@ -56,21 +57,97 @@ fn a_damaged_file_never_harms_the_loader() {
     Plugin::load(&engine, &whole).expect("the engine still works");
 }
 
+/// Interfaces that a check might want: a clock, chance, the network, files, the environment; what each
+/// has, as interface text, and how a module imports it.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    ("wasi:clocks/monotonic-clock@0.2.0", "now: func() -> u64;", r#""now" (func (result i64))"#),
+    ("wasi:clocks/wall-clock@0.2.3", "seconds: func() -> u64;", r#""seconds" (func (result i64))"#),
+    ("wasi:random/random@0.2.0", "get-random-u64: func() -> u64;", r#""get-random-u64" (func (result i64))"#),
+    ("wasi:random/insecure-seed@0.3.0", "seed: func() -> u64;", r#""seed" (func (result i64))"#),
+    (
+        "wasi:sockets/tcp@0.2.0",
+        "connect: func(port: u16) -> u32;",
+        r#""connect" (func (param i32) (result i32))"#,
+    ),
+    ("wasi:filesystem/preopens@0.2.0", "open: func() -> u32;", r#""open" (func (result i32))"#),
+    ("wasi:cli/environment@0.2.0", "count: func() -> u32;", r#""count" (func (result i32))"#),
+    ("shop:basket/prices@1.0.0", "vat: func() -> u32;", r#""vat" (func (result i32))"#),
+];
+
 #[test]
-fn w7_an_import_that_is_not_ours_is_named() {
-    let package = "package wasi:clocks@0.2.0 { interface monotonic-clock { now: func() -> u64; } }";
-    let interface = wit().replace("world check {", "world check { import wasi:clocks/monotonic-clock@0.2.0;");
-    let import = r#"(module (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64)))"#;
-    let guest = Guest { more: "(func $unused (drop (call $now)))", ..Guest::default() };
-    let bytes = component(&guest.module().replacen("(module", import, 1), &format!("{interface}\n{package}"));
-    let error = refusal(&bytes);
-    assert!(
-        matches!(&error, LoadError::ForeignImport { import, .. } if import == "wasi:clocks/monotonic-clock@0.2.0"),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("wasm32-unknown-unknown") && error.to_string().contains("--stub-wasi")
-    );
+fn w7_w14_an_import_that_is_not_ours_is_named() {
+    let engine = engine();
+    for (name, function, import) in FOREIGN {
+        let (package, rest) = name.split_once('/').unwrap();
+        let (interface, version) = rest.split_once('@').unwrap();
+        let package = format!("package {package}@{version} {{ interface {interface} {{ {function} }} }}");
+        let text = wit().replace("world check {", &format!("world check {{ import {name};"));
+        let import = format!("(module (import \"{name}\" {import})");
+        let module = Guest::default().module().replacen("(module", &import, 1);
+        let bytes = component(&module, &format!("{text}\n{package}"));
+        let error = Plugin::load(&engine, &bytes).expect_err(name);
+        assert!(matches!(&error, LoadError::ForeignImport { import, .. } if import == name), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(&format!("imports \"{name}\"")), "{said}");
+        let is_wasi = name.starts_with("wasi:");
+        assert_eq!(
+            said.contains("wasm32-unknown-unknown") && said.contains("--stub-wasi"),
+            is_wasi,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn w7_a_module_that_imports_from_its_compiler_is_not_wrapped() {
+    for import in [
+        r#""env" "clock" (func)"#,
+        r#""env" "__indirect_function_table" (table 1 funcref)"#,
+        r#""env" "__stack_pointer" (global i32)"#,
+        r#""wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))"#,
+    ] {
+        let module = Guest::default().module().replacen("(module", &format!("(module (import {import})"), 1);
+        let error = refusal(&core_module(&module, &wit()));
+        assert!(matches!(error, LoadError::CoreModule(_)), "{error}");
+        let name = import.split('"').nth(1).unwrap();
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn w3_a_module_of_many_memories_tables_or_instances_is_refused() {
+    let many = |id: u8, one: &[u8], count: u64| {
+        let mut content = Vec::new();
+        number(&mut content, count);
+        content.extend(one.repeat(usize::try_from(count).unwrap()));
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        section(&mut module, id, &content);
+        module
+    };
+    // A table of no elements; a memory of no pages.
+    let cases = [
+        (many(4, &[0x70, 0, 0], 1_000_000), "tables"),
+        (many(4, &[0x70, 0, 0], 20), "tables"),
+        (many(5, &[0, 0], 10_000), "memories"),
+        (many(5, &[1, 0, 0xff, 0xff, 0x03], 1), ""),
+    ];
+    let engine = engine();
+    for (module, what) in cases {
+        let loaded = Plugin::load(&engine, &with_module(Guest::default().component(), &module));
+        match loaded {
+            Err(error) => assert!(!what.is_empty() && error.to_string().contains(what), "{what}: {error}"),
+            Ok(_) => assert_eq!(what, ""),
+        }
+    }
+    // An instance of it thousands of times.
+    let mut component = with_module(Guest::default().component(), b"\0asm\x01\0\0\0");
+    let mut instances = Vec::new();
+    number(&mut instances, 5_000);
+    // Module number 3, after the guest and the two modules that the encoder makes.
+    instances.extend([0, 3, 0].repeat(5_000));
+    section(&mut component, 2, &instances);
+    let error = Plugin::load(&engine, &component).expect_err("it was loaded");
+    assert!(error.to_string().contains("instances"), "{error}");
 }
 
 #[test]
@@ -106,47 +183,6 @@ fn w6_a_record_of_another_shape_is_a_mismatch() {
     });
     let error = refusal(&bytes);
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
-}
-
-#[test]
-fn w6_a_method_of_tomorrow_is_named() {
-    let module = Guest::default().module().replacen(
-        "(module",
-        "(module (import \"probity:check/observation@0.1.0\" \"[method]observation.moon\" (func (param i32) (result i64)))",
-        1,
-    );
-    let interface = wit()
-        .replace("    body-len: func() -> u64;", "    body-len: func() -> u64;\n    moon: func() -> u64;");
-    let error = refusal(&component(&module, &interface));
-    assert!(matches!(&error, LoadError::Mismatch(what) if what.contains("observation.moon")), "{error}");
-}
-
-#[test]
-fn w3_proposals_that_no_check_needs_are_refused() {
-    let cases = [
-        ("(table i64 1 funcref)", "memory64"),
-        ("(memory 1)", "a second memory"),
-        ("(func (result i32) (return_call $run (i32.const 0)))", "tail calls"),
-        ("(func (drop (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 0 0 0 0))))", "relaxed simd"),
-    ];
-    for (more, what) in cases {
-        let error = refusal(&Guest { more, ..Guest::default() }.component());
-        assert!(matches!(error, LoadError::Compile(_)), "{what}: {error}");
-    }
-}
-
-#[test]
-fn a_plugin_that_wants_too_much_at_once_cannot_start() {
-    // More than the largest memory that a check can be given.
-    let error = refusal(&Guest { pages: 5_000, ..Guest::default() }.component());
-    assert!(error.to_string().contains("memory"), "{error}");
-}
-
-#[test]
-fn a_plugin_that_never_ends_its_start_cannot_start() {
-    let more = "(func $ever (loop $ever (br $ever))) (start $ever)";
-    let error = refusal(&Guest { more, ..Guest::default() }.component());
-    assert!(matches!(&error, LoadError::Start(why) if why.contains("time limit")), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use probity::check::{
     CheckPool, CheckSet, CheckSpec, ConfiguredCheck, FaultKind, Judgement, Limits, PoolSettings,
-    StateEntries, StateKey, StateStore,
+    StateEntries, StateKey, StateStore, StateUnreadable,
 };
 use probity::model::{CheckStatus, ErrorKind, Failure};
 
@@ -28,8 +28,7 @@ const REMEMBERS: Guest<'static> = Guest {
         (if (i32.eqz (i32.load8_u (i32.const 2096))) (then unreachable))
         (call $configured)",
     more: r#"(data (i32.const 2048) "k")"#,
-    pages: 1,
-    version: "0.1.0",
+    ..Guest::PLAIN
 };
 
 #[tokio::test]
@@ -143,7 +142,7 @@ async fn stopping_answers_for_what_waits() {
 struct Broken;
 
 impl StateStore for Broken {
-    fn load(&self, _: &StateKey) -> Arc<StateEntries> {
+    fn load(&self, _: &StateKey) -> Result<Arc<StateEntries>, StateUnreadable> {
         panic!("the store is broken")
     }
 
@@ -168,6 +167,31 @@ async fn a_panic_of_the_host_costs_one_verdict_and_no_thread() {
         assert_eq!(verdicts[1].status, CheckStatus::Pass);
     }
     assert_eq!(bench.errors(FaultKind::Internal), 3);
+}
+
+/// A store on a disk that refuses.
+#[derive(Debug)]
+struct Unreadable;
+
+impl StateStore for Unreadable {
+    fn load(&self, _: &StateKey) -> Result<Arc<StateEntries>, StateUnreadable> {
+        Err(StateUnreadable)
+    }
+
+    fn save(&self, _: &StateKey, _: StateEntries) -> bool {
+        panic!("nothing may be kept by one who saw nothing")
+    }
+}
+
+#[tokio::test]
+async fn a_check_whose_state_cannot_be_read_is_not_believed() {
+    let bench = Bench::new();
+    let check = ConfiguredCheck::new(&bench.plugin(REMEMBERS), spec()).unwrap();
+    let set = Arc::new(CheckSet::new("p".into(), vec![check], Arc::new(Unreadable)));
+    let verdicts = bench.pool.judge(&set, observed(b""), bench.in_time()).await.commit_state();
+    assert_eq!(verdicts[0].status, CheckStatus::Error);
+    assert!(verdicts[0].message.contains("what the check remembers of this target cannot be read"));
+    assert_eq!(bench.errors(FaultKind::Internal), 1);
 }
 
 #[tokio::test]
@@ -220,4 +244,37 @@ async fn two_engines_in_one_process_do_not_meet() {
     assert_eq!(stuck.verdicts[0].status, CheckStatus::Error);
     assert_eq!(fine.verdicts[0].status, CheckStatus::Pass);
     assert_eq!(other.errors(FaultKind::Time), 0);
+}
+
+#[tokio::test]
+async fn w21_who_goes_away_at_the_deadline_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let patient = Limits { time: Duration::from_mins(1), ..Limits::default() };
+    let stuck = bench.set(&[(EVER, patient)]);
+    // More often than the engine has memories.
+    let times = 150;
+    for number in 0..times {
+        let calls = bench.pool.stats().calls;
+        if number % 2 == 0 {
+            // The one who asks is dropped in the midst of the call.
+            let ask = bench.pool.judge(&stuck, observed(b""), bench.in_time());
+            let ask = probity::telemetry::spawn("judge", ask);
+            until(|| bench.pool.stats().running == 1).await;
+            ask.abort();
+            assert!(ask.await.is_err());
+        } else {
+            let soon = bench.clock.now() + Duration::from_millis(5);
+            let verdicts = bench.pool.judge(&stuck, observed(b""), soon).await.verdicts;
+            assert!(verdicts[0].message.contains("no time left"), "{}", verdicts[0].message);
+        }
+        until(|| bench.pool.stats().running == 0).await;
+        assert!(bench.pool.stats().calls <= calls + 1);
+    }
+    // One whose deadline passed while it waited is taken out of the line by the thread.
+    until(|| bench.pool.stats().queued == 0).await;
+    assert_eq!(bench.pool.stats().running, 0);
+    assert_eq!((bench.errors(FaultKind::Time), bench.errors(FaultKind::Internal)), (0, 0));
+    assert_eq!(bench.errors(FaultKind::NoTimeLeft), times);
+    let (good, _) = bench.judge(Guest::default(), Limits::default()).await;
+    assert_eq!((good.status, &*good.message), (CheckStatus::Pass, "as it should be"));
 }

@@ -1,12 +1,35 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod authors;
+#[path = "../hostile/bombs.rs"]
+mod bombs;
+mod compile_bombs;
+mod compiling;
+mod components;
+mod contract_grown;
+mod contract_lock;
+mod contract_shape;
+mod contract_witness;
+#[path = "../hostile/core_module.rs"]
+mod core_module;
 mod generated;
+#[path = "../hostile/guests.rs"]
+mod guests;
+#[path = "../hostile/components/mod.rs"]
+mod hostile_components;
 mod hostile_guests;
 mod hostile_guests_bench;
+mod hostile_guests_fair;
 mod hostile_guests_files;
+mod hostile_guests_memory;
+mod hostile_guests_output;
 mod hostile_guests_pool;
+mod hostile_guests_stall;
+mod hostile_guests_suspended;
+mod isolation;
 mod layers;
+mod records;
 mod tidy;
 mod tree;
 #[path = "../support/wat_guest.rs"]

@@ -1,7 +1,7 @@
 //! Checks on the real binary: what the bundled ones say, and that a hostile one harms nobody but its own
 //! verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{Guest, LONG, PASS, Project, SIGTERM, Server};
@@ -93,6 +93,30 @@ fn the_bundled_checks_say_what_they_should() {
             assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{case:?}: {verdict:?}");
         }
     }
+}
+
+/// Every `cases.toml`, which the kit runs natively, gives the same answers in the sandbox.
+#[test]
+fn the_bundled_checks_answer_their_cases_in_the_sandbox() {
+    let project = Project::new();
+    let fresh = std::env::var_os("PROBITY_FRESH_CHECKS").map(PathBuf::from);
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
+    let mut judged = 0;
+    for entry in std::fs::read_dir(&plugins).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("cases.toml").is_file() {
+            continue;
+        }
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let plugin = match &fresh {
+            Some(fresh) => fresh.join(format!("{name}.wasm")).display().to_string(),
+            None => name,
+        };
+        let folder = folder.display().to_string();
+        project.run_plain(&["plugin", "test", &folder, "--plugin", &plugin]).expect_code(0);
+        judged += 1;
+    }
+    assert!(judged >= 9, "only {judged} checks with cases were found");
 }
 
 #[test]

@@ -15,14 +15,29 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod assertions;
+mod authors;
+#[path = "../hostile/bombs.rs"]
+mod bombs;
 mod checks;
 mod config_errors;
+#[path = "../hostile/core_module.rs"]
+mod core_module;
 mod demo;
 mod exit_codes;
 mod hostile_peers;
+mod hostile_plugins;
 mod lock;
+mod plugin_inspect;
+mod plugin_test;
 mod readers;
+mod records;
 mod recovery;
+mod remembering;
 mod run_once;
 mod schedule;
 mod stop;
+mod suspended;
+
+// Where the files of `tests/hostile` look for it.
+use support::wat_guest;

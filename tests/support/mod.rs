@@ -21,7 +21,7 @@ mod rows;
 mod server;
 mod wait;
 #[allow(unreachable_pub, reason = "the library's own tests share it, from another place")]
-mod wat_guest;
+pub(crate) mod wat_guest;
 
 pub(crate) use contract::{CHECKS, Kind, PROBES};
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};

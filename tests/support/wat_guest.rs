@@ -19,15 +19,20 @@ pub(crate) struct Guest<'a> {
     pub(crate) configure: &'a str,
     /// Functions, globals and data of its own. Memory from 2,048 to 8,191 is theirs.
     pub(crate) more: &'a str,
+    /// What comes before anything else in `cabi_realloc`: how the host gets memory of the guest. May
+    /// return a pointer.
+    pub(crate) realloc: &'a str,
     /// Pages of memory at the start.
     pub(crate) pages: u32,
+    /// How strings pass: the host transcodes all but UTF-8.
+    pub(crate) encoding: StringEncoding,
     /// The contract's version.
     pub(crate) version: &'a str,
 }
 
 impl Default for Guest<'_> {
     fn default() -> Self {
-        Self { run: PASS, configure: "(call $configured)", more: "", pages: 1, version: "0.1.0" }
+        Self::PLAIN
     }
 }
 
@@ -35,14 +40,26 @@ impl Default for Guest<'_> {
 pub(crate) const PASS: &str = "(call $pass (local.get $seen))";
 
 impl Guest<'_> {
+    /// Takes any configuration, and passes.
+    pub(crate) const PLAIN: Guest<'static> = Guest {
+        run: PASS,
+        configure: "(call $configured)",
+        more: "",
+        realloc: "",
+        pages: 1,
+        encoding: StringEncoding::UTF8,
+        version: "0.1.0",
+    };
+
     /// The guest as a component.
     pub(crate) fn component(&self) -> Vec<u8> {
-        component(&self.module(), &wit().replace("@0.1.0", &format!("@{}", self.version)))
+        let wit = wit().replace("@0.1.0", &format!("@{}", self.version));
+        wrapped(&core_module_of(&self.module(), &wit, self.encoding))
     }
 
     /// The guest as text.
     pub(crate) fn module(&self) -> String {
-        let Self { run, configure, more, pages, .. } = self;
+        let Self { run, configure, more, realloc, pages, .. } = self;
         let text = format!(
             r#"(module
   (import "probity:check/observation@VERSION" "[resource-drop]observation" (func $drop (param i32)))
@@ -73,6 +90,7 @@ impl Guest<'_> {
     (call $judge (i32.const 2) (i32.const 1024) (i32.const 15)))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (local $at i32)
+    {realloc}
     (local.set $at (i32.and (i32.add (global.get $free) (i32.const 15)) (i32.const -16)))
     (global.set $free (i32.add (local.get $at) (local.get 3)))
     (block $enough
@@ -108,17 +126,24 @@ pub(crate) fn wit() -> String {
 
 /// Makes a component of a core module's text, by the world `check` of the interface text.
 pub(crate) fn component(module: &str, wit: &str) -> Vec<u8> {
-    let bytes = core_module(module, wit);
-    let mut encoder = ComponentEncoder::default().module(&bytes).expect("a module for the contract");
+    wrapped(&core_module(module, wit))
+}
+
+fn wrapped(core: &[u8]) -> Vec<u8> {
+    let mut encoder = ComponentEncoder::default().module(core).expect("a module for the contract");
     encoder.encode().expect("a component")
 }
 
 /// The core module of a text, with its component types inside.
 pub(crate) fn core_module(module: &str, wit: &str) -> Vec<u8> {
+    core_module_of(module, wit, StringEncoding::UTF8)
+}
+
+fn core_module_of(module: &str, wit: &str, encoding: StringEncoding) -> Vec<u8> {
     let mut bytes = wat::parse_str(module).expect("a guest's text");
     let mut resolve = Resolve::default();
     let package = resolve.push_source("check.wit", wit).expect("interface text");
     let world = resolve.select_world(&[package], Some("check")).expect("the world check");
-    embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).expect("component types");
+    embed_component_metadata(&mut bytes, &resolve, world, encoding).expect("component types");
     bytes
 }

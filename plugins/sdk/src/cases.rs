@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -40,8 +41,20 @@ struct Case {
     /// What was seen; none, or a part, where the exchange failed.
     #[serde(default)]
     response: Response,
+    /// Limits of one call.
+    #[serde(default)]
+    #[allow(dead_code, reason = "without a sandbox there are none: here they are only known")]
+    limits: Limits,
     /// What the check must say.
     expect: Expect,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(dead_code, reason = "as above")]
+struct Limits {
+    time: Option<Length>,
+    memory: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +72,9 @@ struct Response {
     status: Option<u16>,
     /// A header with a list of values was sent as often.
     headers: BTreeMap<String, OneOrMany<String>>,
-    body: String,
+    body: Option<String>,
+    /// A file with the body. Its path is relative to the package, where `cases.toml` stands.
+    body_file: Option<String>,
     /// The body was cut at the body limit.
     body_truncated: bool,
     /// Lengths of phases: `{ total = "120ms" }`.
@@ -174,10 +189,23 @@ fn compare_all<Value: PartialEq + Debug>(
 
 /// The observation that a response of a case describes.
 fn observation(case: &Case, response: &Response, error: Option<&str>) -> Result<TestObservation, String> {
-    let Case { name: _, config: _, target, started_at, before: _, error: _, response: _, expect: _ } = case;
+    let Case {
+        name: _,
+        config: _,
+        target,
+        started_at,
+        before: _,
+        error: _,
+        response: _,
+        limits: _,
+        expect: _,
+    } = case;
     let Target { name, url, method, labels } = target;
-    let Response { status, headers, body, body_truncated, timing, facts } = response;
-    let mut seen = TestObservation::new().body(body);
+    let Response { status, headers, body, body_file, body_truncated, timing, facts } = response;
+    let mut seen = TestObservation::new().body(read_body(body.as_deref(), body_file.as_deref())?);
+    if let (Some((header, _)), None) = (headers.first_key_value(), status) {
+        return Err(format!("the header \"{header}\" has come without a status: give the response one"));
+    }
     if let Some(date) = started_at {
         let seconds = unix_seconds(date).and_then(|seconds| u64::try_from(seconds).ok());
         let seconds =
@@ -215,6 +243,18 @@ fn observation(case: &Case, response: &Response, error: Option<&str>) -> Result<
         seen = seen.fact(fact, value);
     }
     Ok(seen)
+}
+
+/// The bytes of a body that stands in the case, or in a file.
+fn read_body(text: Option<&str>, file: Option<&str>) -> Result<Vec<u8>, String> {
+    let file = match (text, file) {
+        (Some(_), Some(_)) => return Err("\"body\" and \"body_file\" exclude each other".to_owned()),
+        (None, Some(file)) => file,
+        (text, None) => return Ok(text.unwrap_or_default().into()),
+    };
+    // Cargo names the package's folder to the tests that it runs, and runs them there.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from);
+    std::fs::read(folder.join(file)).map_err(|error| format!("body_file \"{file}\": {error}"))
 }
 
 /// Holds the configuration's keys against those that the cases use.
@@ -284,6 +324,27 @@ mod tests {
             expect = { config_error = 'missing key "max"' }
         "#;
         assert_eq!(run::<Small>(text), Ok(()));
+    }
+
+    #[test]
+    fn a_body_may_stand_in_a_file_and_limits_are_known() {
+        let text = r#"
+            [[cases]]
+            name = "this package's manifest"
+            limits = { time = "10ms", memory = "8MiB" }
+            response = { status = 200, body_file = "Cargo.toml" }
+            expect = { status = "pass" }
+        "#;
+        assert_eq!(run::<Counting>(text), Ok(()));
+        for (from, to, part) in [
+            ("body_file =", "body = \"x\", body_file =", "exclude each other"),
+            ("Cargo.toml", "no-such-file", "body_file \"no-such-file\": "),
+            ("status = 200,", "headers = { a = \"1\" },", "the header \"a\" has come without a status"),
+            ("memory", "memry", "memry"),
+        ] {
+            let error = run::<Counting>(&text.replace(from, to)).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

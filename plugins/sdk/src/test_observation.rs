@@ -1,10 +1,16 @@
 //! An observation built from plain data, for native tests of a check.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use encoding_rs::{Encoding, UTF_8};
+use twox_hash::XxHash3_64;
 
 use crate::{Observation, Phase};
 
-/// An attempt as a test wants it. Starts as a `GET` of `https://example.test/` without a response.
+/// An attempt as a test wants it. Starts as a `GET` of `https://example.test/` without a response. The
+/// facts that follow from a response, `content-type`, `http.version` and `body.xxh3`, are there by
+/// themselves, as from the runner.
 #[derive(Debug, Clone, Default)]
 pub struct TestObservation {
     target: Option<String>,
@@ -115,6 +121,31 @@ impl TestObservation {
     }
 }
 
+impl TestObservation {
+    /// The facts that follow from the response, and before them those that were set.
+    fn all_facts(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        if self.status.is_some() {
+            let mut add = |name: &str, value: String| all.insert(name.to_owned(), value);
+            if let Some(value) = Observation::header(self, "content-type") {
+                add("content-type", value);
+            }
+            add("http.version", "1.1".to_owned());
+            add("body.xxh3", format!("{:016x}", XxHash3_64::oneshot(&self.body)));
+        }
+        all.extend(self.facts.iter().cloned());
+        all
+    }
+}
+
+/// The charset parameter of a content type.
+fn charset(content_type: &str) -> Option<&str> {
+    content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').trim())
+    })
+}
+
 fn find(pairs: &[(String, String)], name: &str) -> Option<String> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
 }
@@ -186,7 +217,10 @@ impl Observation for TestObservation {
     }
 
     fn body_text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+        let content_type = Observation::header(self, "content-type").unwrap_or_default();
+        let encoding =
+            charset(&content_type).and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
+        encoding.decode(&self.body).0.into_owned()
     }
 
     fn timing(&self, phase: Phase) -> Option<Duration> {
@@ -194,11 +228,11 @@ impl Observation for TestObservation {
     }
 
     fn fact(&self, name: &str) -> Option<String> {
-        find(&self.facts, name)
+        self.all_facts().remove(name)
     }
 
     fn facts(&self) -> Vec<(String, String)> {
-        self.facts.clone()
+        self.all_facts().into_iter().collect()
     }
 }
 
@@ -212,6 +246,33 @@ mod tests {
         assert_eq!(seen.body_range(1, 2), b"12");
         assert_eq!(seen.body_range(3, 9), b"3");
         assert_eq!(seen.body_range(9, u64::MAX), b"");
+    }
+
+    #[test]
+    fn the_body_is_text_by_its_charset() {
+        for (content_type, body, text) in [
+            ("text/html", &b"\xef\xbb\xbfx\xff"[..], "x\u{fffd}"),
+            ("text/html; Charset=\"latin1\"", b"\xe9", "é"),
+            ("text/plain; charset=klingon", "é".as_bytes(), "é"),
+        ] {
+            let seen = TestObservation::new().header("Content-Type", content_type).body(body);
+            assert_eq!(seen.body_text(), text, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_response_is_a_fact() {
+        let seen = TestObservation::new().fact("tls.version", "1.3");
+        assert_eq!(seen.facts().len(), 1);
+        let seen = seen.status(200).header("content-type", "text/plain").fact("http.version", "2");
+        let facts = [
+            ("body.xxh3", "2d06800538d394c2"),
+            ("content-type", "text/plain"),
+            ("http.version", "2"),
+            ("tls.version", "1.3"),
+        ];
+        assert_eq!(seen.facts(), facts.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(Observation::fact(&seen, "http.version").as_deref(), Some("2"));
     }
 
     #[test]

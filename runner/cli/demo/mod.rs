@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use self::site::Site;
+use super::compile::{Keep, workshop};
 use super::run::{Job, Show, block_on, work};
 use super::{Exit, output, validate};
 use crate::config::{Diagnostics, parse_duration};
-use crate::pipeline::{self, Workshop};
+use crate::pipeline;
 
 /// The pipeline, as a person finds it.
 const PIPELINE: &str = include_str!("pipeline.toml.template");
@@ -37,7 +38,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
         let site = Site::start().await.context("cannot start the demo's website on 127.0.0.1")?;
         let pipeline = write_files(&args.dir, &site)?;
         greet(&pipeline, args.length);
-        let workshop = Workshop::new()?;
+        let workshop = workshop(Keep::InState(&args.dir, "main"), None)?;
         let mut diagnostics = Diagnostics::default();
         let paths = [pipeline.clone()];
         let built = tokio::task::block_in_place(|| pipeline::build_all(&paths, &workshop, &mut diagnostics));
@@ -51,6 +52,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             limit: None,
             data: args.dir.clone(),
             runner: "main".to_owned(),
+            state: None,
             show: Show::Lines,
             until: args.length,
         })

@@ -4,17 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::check::{
     self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore,
+    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
+    Plugin, SeverityText, StateStore, checked_limits,
 };
 use crate::config::{
-    ByteSize, Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
+    Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
 };
 use crate::model::Severity;
 use crate::pipeline::config::PipelineText;
@@ -31,22 +31,47 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// A workshop with nothing compiled. Fails where the machine cannot run WebAssembly.
+    /// A workshop that compiles in this process and keeps nothing of it, for checks that remember as long
+    /// as the process lives.
     pub fn new() -> Result<Self, EngineError> {
-        Ok(Self {
-            engine: Arc::new(CheckEngine::new()?),
-            plugins: Mutex::default(),
-            state: Arc::new(MemoryState::default()),
-        })
+        Self::with(EngineSettings::default(), Arc::new(MemoryState::default()))
+    }
+
+    /// A workshop for checks that remember in `state`. Fails where the machine cannot run WebAssembly.
+    pub fn with(settings: EngineSettings, state: Arc<dyn StateStore>) -> Result<Self, EngineError> {
+        let engine = Arc::new(CheckEngine::with_settings(settings)?);
+        Ok(Self { engine, plugins: Mutex::default(), state })
     }
 
     /// The plugin that these bytes are, compiled once a process; the number identifies them.
-    fn plugin(&self, bytes: &[u8]) -> (u64, Loaded) {
-        let key = XxHash3_64::oneshot(bytes);
+    fn plugin(&self, found: &Found) -> (u64, Loaded) {
+        let key = XxHash3_64::oneshot(found.bytes());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || Plugin::load(&self.engine, bytes).map(Arc::new).map_err(Arc::new);
+        let load = || {
+            let loaded = match found {
+                Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
+                Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
+            };
+            let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
+            loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new)
+        };
         let loaded = plugins.entry(key).or_insert_with(load);
         (key, loaded.clone())
+    }
+}
+
+/// The bytes of a plugin, and whose they are.
+enum Found<'a> {
+    Bundled(&'a str, &'static [u8]),
+    File(Vec<u8>),
+}
+
+impl Found<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bundled(_, bytes) => bytes,
+            Self::File(bytes) => bytes,
+        }
     }
 }
 
@@ -56,11 +81,6 @@ pub(super) struct BuiltChecks {
     /// Identifies the plugins by their content.
     pub(super) fingerprint: String,
 }
-
-/// The shortest and the longest time of a call.
-const TIME: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(10)];
-/// The least and the most memory of a call.
-const MEMORY: [u64; 2] = [1 << 20, 256 << 20];
 
 pub(super) fn build(
     text: &PipelineText,
@@ -83,7 +103,8 @@ pub(super) fn build(
             }
         }
         let loaded = load(&check.value, site, workshop, diagnostics);
-        let limits = limits(&check.value, site.document, diagnostics);
+        let limits = &check.value.limits;
+        let limits = checked_limits(&limits.time, &limits.memory, site.document, diagnostics);
         let (Some(name), Some((key, plugin)), Some(limits)) = (name, loaded, limits) else {
             whole = false;
             continue;
@@ -125,6 +146,12 @@ fn spec(check: &CheckText, name: Arc<str>, limits: Limits) -> CheckSpec {
         on_error: check.on_error,
         limits,
         config: config.into(),
+        isolation: match check.isolation {
+            IsolationText::Auto => Isolation::Auto,
+            IsolationText::Snapshot => Isolation::Snapshot,
+            IsolationText::Configure => Isolation::Configure,
+            IsolationText::Reuse => Isolation::Reuse,
+        },
     }
 }
 
@@ -164,23 +191,23 @@ fn load(
     let wanted = &check.plugin.value;
     let place = || check.plugin.place(site.document);
     let is_path = Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
-    let bytes = if is_path {
+    let found = if is_path {
         let path = site.base.join(wanted);
         // A file that is longer is refused by the plugin's own limit.
         match read_input(&path, PLUGIN_BYTES_MAX as u64) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Found::File(bytes),
             Err(reason) => {
                 diagnostics.add(missing(place(), &path, reason));
                 return None;
             }
         }
     } else if let Some(bytes) = check::bundled(wanted) {
-        bytes.to_vec()
+        Found::Bundled(wanted, bytes)
     } else {
         diagnostics.add(unknown(wanted, place()));
         return None;
     };
-    let (key, loaded) = workshop.plugin(&bytes);
+    let (key, loaded) = workshop.plugin(&found);
     match loaded {
         Ok(plugin) => Some((key, plugin)),
         Err(error) => {
@@ -206,23 +233,12 @@ fn unknown(wanted: &str, place: Place) -> Diagnostic {
     Diagnostic::error(Code::PluginMissing, place, message).hint(hint)
 }
 
-fn limits(check: &CheckText, document: &Document, diagnostics: &mut Diagnostics) -> Option<Limits> {
-    let Located { value: time, .. } = check.limits.time;
-    let Located { value: ByteSize(memory), .. } = check.limits.memory;
-    let before = diagnostics.count(crate::config::Level::Error);
-    if !(TIME[0]..=TIME[1]).contains(&time) {
-        let message = "the time of a call is at least 1ms and at most 10s";
-        diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.time.place(document), message));
-    }
-    if !(MEMORY[0]..=MEMORY[1]).contains(&memory) {
-        let message = "the memory of a call is at least 1MiB and at most 256MiB";
-        diagnostics.add(Diagnostic::error(Code::BadValue, check.limits.memory.place(document), message));
-    }
-    let limits = Limits { time, memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX) };
-    (diagnostics.count(crate::config::Level::Error) == before).then_some(limits)
-}
-
 fn refused(error: &ConfigureError, check: &CheckText, document: &Document) -> Diagnostic {
+    if let ConfigureError::NotFrozen(_) = error {
+        let message = format!("the plugin \"{}\" cannot be used so: {error}", check.plugin.value);
+        return Diagnostic::error(Code::PluginUnusable, check.plugin.place(document), message)
+            .hint("with isolation = \"auto\" it is configured for every call, which is slower");
+    }
     let place = check.config.as_ref().map_or_else(
         || check.plugin.place(document),
         |config| {

@@ -12,6 +12,7 @@ use crate::check::{CheckPool, PoolSettings};
 use crate::clock::Clock;
 use crate::config::Diagnostics;
 use crate::fetch::{Fetcher, FetcherConfig};
+use crate::pipeline::record::Recorder;
 use crate::pipeline::{PipelineFile, RunCounters, StopSwitch, Workshop, build};
 use crate::sink::{Follower, FollowerSpec, ResultBatch, Writer, WriterSpec};
 
@@ -48,6 +49,7 @@ fn stages(grace: Duration) -> Arc<Stages> {
     Arc::new(Stages {
         fetcher: Fetcher::new(&FetcherConfig::default()).unwrap(),
         checks: CheckPool::start(PoolSettings::default(), &clock).unwrap(),
+        recorder: Recorder::off(),
         permits: Arc::new(Semaphore::new(4)),
         grace,
         counters: RunCounters::default(),

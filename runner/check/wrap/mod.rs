@@ -2,7 +2,10 @@
 //!
 //! A core module built from `wit/check.wit` carries its types in a custom section; the encoder
 //! reads them and adds what a component needs around the module. The same bytes in give the same
-//! bytes out: the bundled components are compared bit for bit.
+//! bytes out: the bundled components are compared bit for bit. What one tool makes has to be finished (`borrow`).
+
+mod binary;
+mod borrow;
 
 use thiserror::Error;
 use wit_component::{ComponentEncoder, metadata};
@@ -34,7 +37,21 @@ pub enum WrapError {
         "the module was built without the bindings of the check contract: there are no component types in it"
     )]
     WithoutContract,
-    /// The module and its types do not fit, or it imports what no component can give it.
+    /// The module imports what no check can have.
+    #[error(
+        "it imports \"{name}\" of \"{module}\", but a check can import nothing but \"probity:check\"{}",
+        hint(module)
+    )]
+    ForeignImport {
+        /// Where the import is looked for.
+        module: String,
+        /// The import's name.
+        name: String,
+    },
+    /// The component's glue could not be finished.
+    #[error("its glue module is not built as that of componentize-qjs 0.4.5: {0}")]
+    Glue(&'static str),
+    /// The module and its types do not fit.
     #[error("the module does not make a component: {0}")]
     Encode(String),
 }
@@ -58,7 +75,35 @@ pub fn component_from_core(core: &[u8]) -> Result<Vec<u8>, WrapError> {
         return Err(WrapError::WithoutContract);
     }
     let mut encoder = ComponentEncoder::default().validate(true).module(core).map_err(unreadable)?;
-    encoder.encode().map_err(|error| WrapError::Encode(format!("{error:#}")))
+    encoder
+        .encode()
+        .map_err(|error| foreign_import(core).unwrap_or_else(|| WrapError::Encode(format!("{error:#}"))))
+}
+
+/// Finishes a component that componentize-qjs made; none where nothing is to be done.
+///
+/// Fails where the component is of that tool, but of another shape than the known one.
+pub fn finish_component(component: &[u8]) -> Result<Option<Vec<u8>>, WrapError> {
+    borrow::give_back_in_time(component).map_err(|binary::Unreadable(reason)| WrapError::Glue(reason))
+}
+
+/// The first import of a module that is not of the contract.
+fn foreign_import(core: &[u8]) -> Option<WrapError> {
+    let sections = binary::sections(core).ok()?;
+    let section = sections.iter().find(|section| section.id == binary::IMPORTS)?;
+    let imports = binary::imports(section.content).ok()?;
+    let foreign = imports.iter().find(|import| !import.module.starts_with(b"probity:check/"))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Some(WrapError::ForeignImport { module: text(foreign.module), name: text(foreign.name) })
+}
+
+/// Why there is an import of WASI, and what to do.
+fn hint(module: &str) -> &'static str {
+    if module.starts_with("wasi") {
+        ": it has no files, no clock and no network, so what prints, reads a file or asks for the time has to go"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
@@ -100,13 +145,27 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_lacks_a_function_or_imports_another_is_refused_by_its_name() {
-        let without_run = WHOLE.replace("checker@0.1.0#run", "checker@0.1.0#walk");
-        let clock = format!(r#"(import "env" "now" (func (result i64))) {WHOLE}"#);
-        for (fields, name) in [(without_run.as_str(), "run"), (clock.as_str(), "env")] {
-            let error = component_from_core(&contract_module(fields)).unwrap_err();
-            assert!(matches!(error, WrapError::Encode(_)), "{error}");
-            assert!(error.to_string().contains(name) && !error.to_string().contains('\n'), "{error}");
+    fn a_module_that_lacks_a_function_is_refused_by_its_name() {
+        let error = component_from_core(&contract_module(&WHOLE.replace("#run", "#walk"))).unwrap_err();
+        assert!(matches!(error, WrapError::Encode(_)), "{error}");
+        assert!(error.to_string().contains("run") && !error.to_string().contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_module_that_imports_another_is_refused_by_the_name_of_that() {
+        for (import, expected) in [
+            (
+                r#"(import "env" "now" (func (result i64)))"#,
+                r#"it imports "now" of "env", but a check can import nothing but "probity:check""#,
+            ),
+            (
+                r#"(import "wasi_snapshot_preview1" "fd_write" (func (param i32)))"#,
+                "\"fd_write\" of \"wasi_snapshot_preview1\", but a check can import nothing but \
+                 \"probity:check\": it has no files",
+            ),
+        ] {
+            let error = component_from_core(&contract_module(&format!("{import} {WHOLE}"))).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 

@@ -1,0 +1,46 @@
+//! Freezes plugins in the background: a thread that takes one after the other, so that checks go on
+//! while theirs is on its way.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError, Weak};
+use std::thread;
+
+use super::instances::Instances;
+
+/// Checks that may wait. Who finds no room asks again later.
+const QUEUE: usize = 256;
+
+/// The thread, started when it is first asked.
+#[derive(Debug, Default)]
+pub(super) struct Freezer {
+    queue: Mutex<Option<SyncSender<Weak<Instances>>>>,
+}
+
+impl Freezer {
+    /// Has a check frozen; false when there is no room for it now.
+    ///
+    /// The thread is not joined at the end: it may be in the midst of a compilation of seconds, and
+    /// owns nothing that has to be finished.
+    pub(super) fn ask(&self, check: Weak<Instances>) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.is_none() {
+            let (sender, receiver) = sync_channel(QUEUE);
+            let thread = thread::Builder::new().name("check-freezer".into()).spawn(move || work(&receiver));
+            if thread.is_err() {
+                return false;
+            }
+            *queue = Some(sender);
+        }
+        queue.as_ref().is_some_and(|queue| queue.try_send(check).is_ok())
+    }
+}
+
+/// Goes on until the engine that it belongs to is gone.
+fn work(queue: &Receiver<Weak<Instances>>) {
+    while let Ok(check) = queue.recv() {
+        // A check that was dropped in the meantime (its pipeline was changed) needs no snapshot.
+        if let Some(check) = check.upgrade() {
+            check.freeze_for_auto();
+        }
+    }
+}
