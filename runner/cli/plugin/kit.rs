@@ -78,8 +78,8 @@ const PYTHON: &[KitFile] = files!("templates/python/" => "":
 const RUST_KIT: &[KitFile] = files!("" => "vendor/plugins/":
     "Cargo.toml", "sdk/Cargo.toml",
     "sdk/src/cases.rs", "sdk/src/config.rs", "sdk/src/date.rs", "sdk/src/excerpt.rs", "sdk/src/guest.rs",
-    "sdk/src/lib.rs", "sdk/src/observation.rs", "sdk/src/pattern.rs", "sdk/src/report.rs", "sdk/src/schema.rs",
-    "sdk/src/state.rs", "sdk/src/test_observation.rs", "sdk/src/verdict.rs");
+    "sdk/src/lib.rs", "sdk/src/observation.rs", "sdk/src/pattern.rs", "sdk/src/report.rs", "sdk/src/sample.rs",
+    "sdk/src/schema.rs", "sdk/src/state.rs", "sdk/src/test_observation.rs", "sdk/src/verdict.rs");
 
 /// The kit in C: the generated bindings, and what makes them handy.
 pub(super) const C_KIT: &[KitFile] = files!("" => "vendor/":
