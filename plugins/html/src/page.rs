@@ -7,7 +7,7 @@ use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, State, Tokenizer};
 
 use crate::mixed::Mixed;
-use crate::reader::PageReader;
+use crate::reader::{PageReader, WithoutErrors};
 use crate::selector::{Element, Reached};
 use crate::watch::{Note, Watch};
 
@@ -142,7 +142,7 @@ impl<'check> Page<'check> {
             takes_value: false,
         };
         let emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| page.see(&event));
-        let mut tokens = Tokenizer::new_with_emitter(PageReader(text.as_bytes()), emitter);
+        let mut tokens = Tokenizer::new_with_emitter(PageReader(text.as_bytes()), WithoutErrors(emitter));
         // All that comes out are the states that depend on what the tags mean.
         while let Some(Ok(state)) = tokens.next() {
             tokens.set_state(state);
