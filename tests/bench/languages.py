@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 
@@ -110,6 +111,8 @@ def main():
     parser.add_argument("--tools", type=pathlib.Path, required=True)
     parser.add_argument("--print", action="store_true", help="print the table instead of writing it")
     options = parser.parse_args()
+    # A run that is stopped leaves no source changed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     binary = options.binary.resolve()
     environment = install(options.tools)
     measured = {name: measure(binary, options.tools, environment, name) for name in LANGUAGES}

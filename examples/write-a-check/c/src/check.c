@@ -241,4 +241,3 @@ bool exports_probity_check_checker_run(exports_probity_check_checker_borrow_obse
   *(judged ? &verdict->message : error) = message_out(&message);
   return judged;
 }
-// changed
