@@ -17,10 +17,12 @@ use twox_hash::XxHash3_64;
 
 pub use checks::Workshop;
 pub use sinks::{ParquetPlan, SinkPlan};
+use targets::LoadedTargets;
 
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
 use super::record::RecordPlan;
+use super::supply::SupplyPlan;
 use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
 use crate::fetch::Request;
@@ -36,6 +38,10 @@ pub struct Built {
     pub generation: Arc<str>,
     /// What is probed.
     pub targets: Vec<Arc<Target>>,
+    /// The files and folders that the targets were read from.
+    pub inputs: Vec<PathBuf>,
+    /// Where targets come from while the pipeline runs.
+    pub supplies: Vec<Arc<SupplyPlan>>,
     /// How often a target without an interval of its own is probed.
     pub every: Duration,
     /// How each target is asked.
@@ -89,13 +95,16 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let sinks = sinks::plan(&text, site, diagnostics);
     let record = RecordPlan::of(&text, &document, diagnostics);
 
-    let (every, targets, request, checks) = (every?, targets?, request?, checks?);
+    let (every, loaded, request, checks) = (every?, targets?, request?, checks?);
+    let LoadedTargets { targets, inputs, supplies } = loaded;
     warn_of_overlap(&text, every, &targets, site, diagnostics);
     let generation = generation(&text, &targets, &checks.fingerprint, &request.fingerprint);
     Some(Built {
         name: Arc::clone(&file.name),
         generation,
         targets,
+        inputs,
+        supplies,
         every,
         request: request.request,
         checks: Arc::new(checks.set),
