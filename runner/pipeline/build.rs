@@ -25,7 +25,7 @@ use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
 use crate::fetch::Request;
 use crate::model::Target;
-use crate::source::{EVERY_MAX, EVERY_MIN};
+use crate::schedule::Timing;
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub struct Built {
     pub generation: Arc<str>,
     /// What is probed.
     pub targets: Vec<Arc<Target>>,
-    /// How often a target without an interval of its own is probed.
-    pub every: Duration,
+    /// When a target without an interval of its own is probed.
+    pub timing: Timing,
     /// How each target is asked.
     pub request: Request,
     /// What judges each exchange.
@@ -49,9 +49,9 @@ pub struct Built {
 }
 
 impl Built {
-    /// How often a target is probed.
-    pub fn every(&self, target: &Target) -> Duration {
-        target.every.unwrap_or(self.every)
+    /// When a target is probed.
+    pub fn timing(&self, target: &Target) -> Timing {
+        target.every.map_or_else(|| self.timing.clone(), |every| self.timing.with_every(every))
     }
 }
 
@@ -82,21 +82,21 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
     let site = Site { document: &document, base: &base };
 
-    let every = schedule(&text, site, diagnostics);
+    let timing = text.schedule.timing(site.document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
     let record = RecordPlan::of(&text, &document, diagnostics);
 
-    let (every, targets, request, checks) = (every?, targets?, request?, checks?);
-    warn_of_overlap(&text, every, &targets, site, diagnostics);
+    let (timing, targets, request, checks) = (timing?, targets?, request?, checks?);
+    warn_of_overlap(&text, timing.interval(), &targets, site, diagnostics);
     let generation = generation(&text, &targets, &checks.fingerprint, &request.fingerprint);
     Some(Built {
         name: Arc::clone(&file.name),
         generation,
         targets,
-        every,
+        timing,
         request: request.request,
         checks: Arc::new(checks.set),
         sinks: sinks?,
@@ -117,26 +117,16 @@ fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineTe
     PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })
 }
 
-fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
-    let every = &text.schedule.every;
-    if (EVERY_MIN..=EVERY_MAX).contains(&every.value) {
-        return Some(every.value);
-    }
-    let message = "an interval is at least 100ms and at most 366d";
-    diagnostics.add(Diagnostic::error(Code::BadValue, every.place(site.document), message));
-    None
-}
-
 /// An attempt that may outlast the interval of its target misses ticks when the target is slow.
 fn warn_of_overlap(
     text: &PipelineText,
-    every: Duration,
+    every: Option<Duration>,
     targets: &[Arc<Target>],
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
 ) {
     let timeout = &text.request.timeout;
-    let outlasted = |target: &&Arc<Target>| timeout.value > target.every.unwrap_or(every);
+    let outlasted = |target: &&Arc<Target>| target.every.or(every).is_some_and(|every| timeout.value > every);
     let mut found = targets.iter().filter(outlasted);
     let Some(first) = found.next() else { return };
     let message = match found.count() {

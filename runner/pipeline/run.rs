@@ -82,7 +82,7 @@ async fn next_due(
         }
         while let Some(landed) = flight.tasks.try_join_next_with_id() {
             let target = flight.landed(landed, pipeline, stages, results).await;
-            ticks.finished(target, stages.clock.now());
+            ticks.finished(target, stages.clock.now(), false);
         }
         if let Some(due) = ticks.pop_due(stages.clock.now()) {
             return Some(due);
@@ -101,7 +101,7 @@ async fn next_due(
             () = turn => {}
             Some(landed) = flight.tasks.join_next_with_id() => {
                 let target = flight.landed(landed, pipeline, stages, results).await;
-                ticks.finished(target, stages.clock.now());
+                ticks.finished(target, stages.clock.now(), false);
             }
         }
     }

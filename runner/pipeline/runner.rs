@@ -129,9 +129,12 @@ impl Runner {
         let ticks = if once {
             Ticks::Once(Once::new(count as u32, clock.now()))
         } else {
-            let targets =
-                pipeline.targets.iter().map(|target| (target.name.as_ref(), pipeline.every(target)));
-            Ticks::Every(Schedule::new(&pipeline.name, targets, clock.now(), clock.wall()))
+            let now = clock.now();
+            let mut schedule = Schedule::new(&pipeline.name, now, clock.wall());
+            for target in &pipeline.targets {
+                schedule.add(&target.name, &pipeline.timing(target), now);
+            }
+            Ticks::Every(schedule)
         };
         let (pipeline, stages) = (Arc::new(pipeline), Arc::clone(&self.stages));
         self.pipelines.push(spawn("pipeline", run(pipeline, stages, ticks, results, self.stop.clone())));

@@ -43,7 +43,7 @@ impl Ticks {
             Self::Once(once) => {
                 let target = (once.next < once.count).then_some(once.next)?;
                 once.next += 1;
-                Some(Due { target, due: now, missed: 0 })
+                Some(Due { target, due: now, missed: 0, next: None })
             }
         }
     }
@@ -57,10 +57,10 @@ impl Ticks {
         }
     }
 
-    /// Tells that the probe of a target has ended.
-    pub fn finished(&mut self, target: u32, now: Instant) {
+    /// Tells that the probe of a target has ended, and whether its outcome is down or unknown.
+    pub fn finished(&mut self, target: u32, now: Instant, failed: bool) {
         if let Self::Every(schedule) = self {
-            schedule.finished(target, now);
+            schedule.finished(target, now, failed);
         }
     }
 
