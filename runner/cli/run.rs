@@ -65,7 +65,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         (None, false) => Show::Nothing,
     };
     let job = Job {
-        built,
+        built: built.into_iter().map(Arc::new).collect(),
         once: args.once,
         limit: args.limit,
         data: args.data,
@@ -103,7 +103,7 @@ pub(super) enum Show {
 /// Pipelines and how they shall be run.
 pub(super) struct Job {
     /// The pipelines.
-    pub(super) built: Vec<Built>,
+    pub(super) built: Vec<Arc<Built>>,
     /// Each target once.
     pub(super) once: bool,
     /// Only the first so many targets.
@@ -129,23 +129,16 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     let table = (job.show == Show::Table).then(Table::default);
     let once = job.once;
     let until = job.until;
-    let runner = match start(job, table.clone(), stop) {
+    let mut runner = match start(job, table.clone(), stop).await {
         Ok(runner) => runner,
         Err(error) => return refused(error),
     };
-    let progress = if once { Progress::show(runner.targets(), Arc::clone(runner.stages())) } else { None };
-    let finished = runner.finished();
-    tokio::pin!(finished);
-    let result = match until {
-        None => finished.await,
-        Some(length) => tokio::select! {
-            result = &mut finished => result,
-            () = tokio::time::sleep(length) => {
-                switch.raise(pipeline::StopLevel::Drain);
-                finished.await
-            }
-        },
-    };
+    let progress = if once { Progress::show(Arc::clone(runner.stages())) } else { None };
+    tokio::select! {
+        () = runner.ended() => {}
+        () = over(until) => switch.raise(pipeline::StopLevel::Drain),
+    }
+    let result = runner.finished().await;
     drop(progress);
     if let Some(table) = table {
         output::data(&table.text(output::stdout_has_colour()))?;
@@ -160,7 +153,7 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     })
 }
 
-fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartError> {
+async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartError> {
     let show = job.show;
     let colour = output::stdout_has_colour();
     let options = RunnerOptions {
@@ -169,6 +162,7 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
         name: job.runner,
         once: job.once,
         limit: job.limit,
+        concurrency: None,
         grace: GRACE,
         state: job.state,
         follower: (show != Show::Nothing).then(|| {
@@ -183,14 +177,23 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
             }) as Box<dyn Fn() -> FollowerSpec>
         }),
     };
-    Runner::start(job.built, &options, stop)
+    Runner::start(job.built, options, stop).await
+}
+
+/// Waits for the end of a run that ends by itself after some time; for ever without one.
+async fn over(length: Option<Duration>) {
+    match length {
+        Some(length) => tokio::time::sleep(length).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How the program ends where a runner could not start.
 fn refused(error: StartError) -> anyhow::Result<Exit> {
-    let exit = match &error {
-        StartError::Sink(SinkError::Locked { .. }) => Exit::Locked,
-        StartError::Sink(SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. }) => Exit::Config,
+    let StartError::Sink(sink) = &error else { return Err(error.into()) };
+    let exit = match &**sink {
+        SinkError::Locked { .. } => Exit::Locked,
+        SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. } => Exit::Config,
         _ => return Err(error.into()),
     };
     output::error(&error.to_string());

@@ -3,6 +3,7 @@
 pub(super) mod site;
 
 use std::fs;
+use std::sync::Arc;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Config);
         }
         let exit = work(Job {
-            built,
+            built: built.into_iter().map(Arc::new).collect(),
             once: false,
             limit: None,
             data: args.dir.clone(),

@@ -100,7 +100,9 @@ fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
 
 fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> FileSource {
     let place = file.path.span.as_ref().map_or(fallback, |span| source_place(site, Some(span)));
-    FileSource { path: site.base.join(&file.path.value).into(), place }
+    let path = site.base.join(&file.path.value);
+    site.inputs.note(&path);
+    FileSource { path: path.into(), place }
 }
 
 /// A place in the pipeline file, as sources name places.

@@ -73,7 +73,7 @@ fn writer(seen: &Seen) -> Writer {
 }
 
 fn due(stages: &Stages) -> Due {
-    Due { target: 0, due: stages.clock.now(), missed: 0 }
+    Due { target: 0, due: stages.clock.now(), missed: 0, next: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
