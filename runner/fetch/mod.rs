@@ -42,8 +42,8 @@ pub use self::request::{
     DEFAULT_BODY_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion, Request, RequestError,
     RequestSpec, TlsOptions,
 };
-pub use self::retry::Retry;
 use self::resolve::Resolver;
+pub use self::retry::Retry;
 use self::tls::TlsBase;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure};

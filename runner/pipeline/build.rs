@@ -18,7 +18,7 @@ use twox_hash::XxHash3_64;
 
 pub use checks::Workshop;
 use inputs::Inputs;
-pub(in crate::pipeline) use sinks::compare;
+pub(crate) use sinks::compare;
 pub use sinks::{DeadLetterPlan, ParquetPlan, SinkPlan};
 use targets::LoadedTargets;
 
@@ -28,9 +28,7 @@ use super::places::Limits;
 use super::record::RecordPlan;
 use super::supply::SupplyPlan;
 use crate::check::CheckSet;
-use crate::config::{
-    Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place,
-};
+use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
 use crate::fetch::{Request, Retry};
 use crate::model::Target;
 use crate::schedule::Timing;
@@ -64,6 +62,13 @@ pub struct Built {
     pub dead_letter: Option<DeadLetterPlan>,
     /// What is recorded, if anything.
     pub record: Option<RecordPlan>,
+}
+
+impl Built {
+    /// Whether it is the same generation.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
 }
 
 impl AsRef<Built> for Built {

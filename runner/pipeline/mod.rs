@@ -19,16 +19,15 @@ mod writers;
 mod summary;
 mod runner;
 
-pub use build::{
-    Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all,
-};
+pub(crate) use build::compare;
+pub use build::{Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all};
 pub use config::{PipelineText, RecordText, RecordWhenText};
-pub use files::{PipelineFile, RUNNER_FILE, find};
+pub use files::{PipelineFile, RUNNER_FILE, find, same_name};
+pub use places::{Limits, Places};
 pub use record::{
     Change, Compared, RecordCounters, RecordFolders, RecordPlan, RecordReader, Recorder, Replay, Replayed,
     Selection, Unreadable, When, records_folder,
 };
-pub use places::{Limits, Places};
 pub use roster::Merged;
 pub use run::{Live, Order};
 pub use runner::{Changed, Runner, RunnerOptions, StartError};

@@ -64,7 +64,10 @@ impl OwnPlaces {
 impl Places {
     /// So many places over all.
     pub fn new(concurrency: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))), hosts: Mutex::default() }
+        Self {
+            all: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
+            hosts: Mutex::default(),
+        }
     }
 
     /// A place at the host of a URL.
@@ -105,7 +108,8 @@ impl Places {
 /// Host and port of a URL.
 fn authority(url: &str) -> Box<str> {
     let parsed = Url::parse(url).ok();
-    let text = parsed.as_ref().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
+    let text =
+        parsed.as_ref().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
     text.unwrap_or_else(|| url.to_owned()).into()
 }
 

@@ -157,7 +157,12 @@ impl Roster {
     }
 
     /// Takes in a target that is probed once; false if no more may be taken.
-    pub(super) fn add_errand(&mut self, target: Arc<Target>, told: Option<&Arc<Told>>, came: Instant) -> bool {
+    pub(super) fn add_errand(
+        &mut self,
+        target: Arc<Target>,
+        told: Option<&Arc<Told>>,
+        came: Instant,
+    ) -> bool {
         let taken = self.take_left();
         if taken {
             self.errands.push_back(Errand { target, told: told.map(Told::wait_for), came });
@@ -190,7 +195,8 @@ impl Roster {
         let Self { pace, seats, by_name, merge, .. } = self;
         by_name.retain(|_, slot| {
             let seat = seats.get_mut(*slot as usize);
-            let is_wanted = seat.as_ref().is_some_and(|seat| seat.as_ref().is_some_and(|seat| seat.merge == *merge));
+            let is_wanted =
+                seat.as_ref().is_some_and(|seat| seat.as_ref().is_some_and(|seat| seat.merge == *merge));
             if !is_wanted {
                 // What is gone needs no probe any more.
                 if let Some(told) = seat.and_then(Option::take).and_then(|seat| seat.told) {
@@ -235,11 +241,8 @@ impl Roster {
         if self.seats.len() <= at {
             self.seats.resize_with(at + 1, || None);
         }
-        self.seats[at] = Some(Seat {
-            target: Arc::clone(target),
-            merge: self.merge,
-            told: told.map(Told::wait_for),
-        });
+        self.seats[at] =
+            Some(Seat { target: Arc::clone(target), merge: self.merge, told: told.map(Told::wait_for) });
         self.by_name.insert(Arc::clone(&target.name), slot);
     }
 
@@ -305,7 +308,12 @@ impl Roster {
         schedule.wall_stepped(now, wall);
         if step >= TOLD_STEP {
             let direction = if wall > expected { "forward" } else { "back" };
-            tracing::warn!(pipeline, direction, step_s = step.as_secs(), "civil time was set: intervals keep their pace");
+            tracing::warn!(
+                pipeline,
+                direction,
+                step_s = step.as_secs(),
+                "civil time was set: intervals keep their pace"
+            );
         }
     }
 }

@@ -102,7 +102,11 @@ pub struct Changed {
 
 impl Runner {
     /// Opens the sinks and starts all pipelines. `stop` ends them.
-    pub async fn start(pipelines: Vec<Arc<Built>>, options: RunnerOptions, stop: Stop) -> Result<Self, StartError> {
+    pub async fn start(
+        pipelines: Vec<Arc<Built>>,
+        options: RunnerOptions,
+        stop: Stop,
+    ) -> Result<Self, StartError> {
         let allowed = raise_descriptor_limit().max_concurrency().min(MOST_IN_FLIGHT);
         let in_flight = options.concurrency.map_or(allowed, |wanted| wanted.clamp(1, allowed));
         let run_id = new_run_id();
@@ -167,7 +171,9 @@ impl Runner {
         for built in next {
             match senders.get(&built.name) {
                 Some(Ok(results)) => waiting.push(self.bring_in(built, results.clone()).await),
-                Some(Err(error)) => changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error)))),
+                Some(Err(error)) => {
+                    changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error))))
+                }
                 None => {}
             }
         }
@@ -217,7 +223,8 @@ impl Runner {
     fn begin(&mut self, live: Arc<Live>) {
         let name = Arc::clone(&live.built.name);
         let (clock, left) = (&self.stages.clock, Arc::clone(&self.left));
-        let roster = if self.options.once { Roster::once(clock, left) } else { Roster::again(&name, clock, left) };
+        let roster =
+            if self.options.once { Roster::once(clock, left) } else { Roster::again(&name, clock, left) };
         let (orders, taken) = mpsc::channel(1);
         self.tasks.spawn(run(Arc::clone(&live), Arc::clone(&self.stages), roster, taken, self.stop.clone()));
         self.running.insert(name, Running { live, orders });

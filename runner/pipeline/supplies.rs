@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::Stop;
 use super::stages::Stages;
 use super::supply::{SupplyContext, SupplyPlan, SupplyUpdate, supply};
-use super::Stop;
 use crate::model::Target;
 use crate::telemetry::spawn;
 

@@ -239,7 +239,10 @@ fn followers(group: &[&Built], options: &RunnerOptions) -> Vec<FollowerSpec> {
         Some(make) => vec![make()],
         None => group.iter().filter_map(|pipeline| stdout(pipeline)).collect(),
     };
-    shown.into_iter().chain(group.iter().filter_map(|pipeline| dead_letters(pipeline, &options.data))).collect()
+    shown
+        .into_iter()
+        .chain(group.iter().filter_map(|pipeline| dead_letters(pipeline, &options.data)))
+        .collect()
 }
 
 fn stdout(pipeline: &Built) -> Option<FollowerSpec> {

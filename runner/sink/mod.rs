@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 
 pub use batch::{BatchBuilder, ResultBatch};
-pub use config::{DeadLetterText, FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText};
+pub use config::{
+    DeadLetterText, FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText,
+};
 pub use counters::WriterCounters;
 pub use dead_letter::DeadLetters;
 pub use follow::{Follower, FollowerSpec};

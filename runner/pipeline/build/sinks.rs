@@ -183,7 +183,7 @@ fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
 /// Pipelines that write to one folder share its files, so they must agree on how; and no results folder
 /// lies in another, since nothing but results may be below one. A pipeline that does not fit to one before
 /// it is taken out.
-pub(in crate::pipeline) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Diagnostics) {
+pub(crate) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Diagnostics) {
     let mut plans: Vec<ParquetPlan> = Vec::new();
     let mut letters: Vec<DeadLetterPlan> = Vec::new();
     built.retain(|pipeline| {
@@ -193,7 +193,9 @@ pub(in crate::pipeline) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnost
                 let message = format!("dead letters of two pipelines go to \"{}\"", plan.path.display());
                 let problem = Diagnostic::error(Code::Conflict, plan.place.clone(), message);
                 diagnostics.add(
-                    problem.also("the other one is here", other.place.clone()).hint("give each a path of its own"),
+                    problem
+                        .also("the other one is here", other.place.clone())
+                        .hint("give each a path of its own"),
                 );
                 return false;
             }

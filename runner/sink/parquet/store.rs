@@ -18,7 +18,7 @@ use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
 use super::segment::{Day, SegmentName};
 use super::sync::{SyncRequest, Syncer};
-use super::{StoreRules, Fsync, ParquetSpec, convert};
+use super::{Fsync, ParquetSpec, StoreRules, convert};
 use crate::clock::{Instant, UnixNanos};
 use crate::sink::SinkError;
 use crate::sink::batch::ResultBatch;
