@@ -25,7 +25,7 @@ use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
 use crate::fetch::Request;
 use crate::model::Target;
-use crate::schedule::Timing;
+use crate::schedule::{Maintenance, Timing};
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Built {
     pub targets: Vec<Arc<Target>>,
     /// When a target without an interval of its own is probed.
     pub timing: Timing,
+    /// When targets may be wrong on purpose.
+    pub maintenance: Maintenance,
     /// How each target is asked.
     pub request: Request,
     /// What judges each exchange.
@@ -83,6 +85,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
     let site = Site { document: &document, base: &base };
 
     let timing = text.schedule.timing(site.document, diagnostics);
+    let maintenance = Maintenance::of(&text.maintenance, site.document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
@@ -97,6 +100,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
         generation,
         targets,
         timing,
+        maintenance: maintenance?,
         request: request.request,
         checks: Arc::new(checks.set),
         sinks: sinks?,
