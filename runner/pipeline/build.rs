@@ -31,7 +31,7 @@ use crate::check::CheckSet;
 use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
 use crate::fetch::{Request, Retry};
 use crate::model::Target;
-use crate::schedule::Timing;
+use crate::schedule::{Maintenance, Timing};
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub struct Built {
     pub expires: Option<Duration>,
     /// How many probes may be in flight.
     pub limits: Limits,
+    /// When targets may be wrong on purpose.
+    pub maintenance: Maintenance,
     /// How each target is asked.
     pub request: Request,
     /// Whether and when a probe that failed is tried again.
@@ -127,6 +129,7 @@ fn of_document(
     let site = Site { document, base: &base, inputs };
 
     let timing = text.schedule.timing(document, diagnostics);
+    let maintenance = Maintenance::of(&text.maintenance, site.document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
     let retry = text.request.retry.checked(document, diagnostics);
@@ -148,6 +151,7 @@ fn of_document(
         timing,
         expires: text.schedule.expires.as_ref().map(|expires| expires.value),
         limits: Limits::default(),
+        maintenance: maintenance?,
         request: request.request,
         retry,
         checks: Arc::new(checks.set),
