@@ -22,7 +22,10 @@ use super::config::PipelineText;
 use super::files::{self, PipelineFile};
 use super::record::RecordPlan;
 use crate::check::CheckSet;
-use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
+use crate::config::{
+    Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place, SecretTexts, canonical,
+    parse_duration,
+};
 use crate::fetch::Request;
 use crate::model::Target;
 use crate::source::{EVERY_MAX, EVERY_MIN};
@@ -34,6 +37,13 @@ pub struct Built {
     pub name: Arc<str>,
     /// 16 hex digits of the resolved configuration, secrets left out.
     pub generation: Arc<str>,
+    /// Tells builds of one process apart: it changes with the generation, and with a secret as well. Never
+    /// shown.
+    pub identity: [u8; 16],
+    /// What must not get into rows.
+    pub secrets: SecretTexts,
+    /// Every other file that it is made from, as far as files told of themselves.
+    pub inputs: Vec<PathBuf>,
     /// What is probed.
     pub targets: Vec<Arc<Target>>,
     /// How often a target without an interval of its own is probed.
@@ -78,23 +88,44 @@ pub fn build_all(paths: &[PathBuf], workshop: &Workshop, diagnostics: &mut Diagn
 /// Reads and builds one pipeline.
 pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnostics) -> Option<Built> {
     let document = Document::read(&file.path, diagnostics)?;
-    let text = read(&document, diagnostics)?;
+    let mut found = Diagnostics::default();
+    let built = build_from(&document, file, workshop, &mut found);
+    found.mask(&document.secrets());
+    diagnostics.absorb(found);
+    built
+}
+
+fn build_from(
+    document: &Document,
+    file: &PipelineFile,
+    workshop: &Workshop,
+    diagnostics: &mut Diagnostics,
+) -> Option<Built> {
+    let Read { text, said } = read(document, diagnostics)?;
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
-    let site = Site { document: &document, base: &base };
+    let site = Site { document, base: &base };
 
     let every = schedule(&text, site, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
-    let record = RecordPlan::of(&text, &document, diagnostics);
+    let record = RecordPlan::of(&text, document, diagnostics);
 
     let (every, targets, request, checks) = (every?, targets?, request?, checks?);
     warn_of_overlap(&text, every, &targets, site, diagnostics);
-    let generation = generation(&text, &targets, &checks.fingerprint, &request.fingerprint);
+    let plugins = [checks.fingerprint.as_str(), request.fingerprint.as_str()];
+    let generation = generation(&said, &targets, plugins, document);
+    let told = format!("{targets:?}");
+    let secrets = document.resolved_texts();
+    let mut parts = vec![&*generation, told.as_str()];
+    parts.extend(secrets.iter().map(String::as_str));
     Some(Built {
         name: Arc::clone(&file.name),
+        identity: workshop.identity(&parts),
         generation,
+        secrets: document.secrets(),
+        inputs: document.inputs(),
         targets,
         every,
         request: request.request,
@@ -111,10 +142,22 @@ struct Site<'a> {
     base: &'a Path,
 }
 
-fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineText> {
-    let table = document.parse(diagnostics)?;
+/// A file that was read.
+struct Read {
+    text: PipelineText,
+    /// What it says, without regard to how it is written, and without secrets.
+    said: String,
+}
+
+fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<Read> {
+    let mut table = document.parse(diagnostics)?;
+    // Tests change nothing of what runs.
+    let said = canonical(table.get_ref(), &["tests"]);
+    let base = document.path().parent().unwrap_or(Path::new(""));
+    document.resolve(&mut table, base, &|name| std::env::var_os(name), diagnostics);
     let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
-    PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })
+    let text = PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })?;
+    Some(Read { text, said })
 }
 
 fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
@@ -159,28 +202,27 @@ fn warn_of_overlap(
     );
 }
 
-/// The hash of the resolved configuration: what the file says, its headers and body included, the targets,
-/// the plugins and the certificate authorities.
-fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str, authorities: &str) -> Arc<str> {
+/// The hash of the configuration: what the file says, its headers and body included, the targets, the plugins
+/// and the certificate authorities. Of values that stand elsewhere, only where they stand.
+fn generation(said: &str, targets: &[Arc<Target>], plugins: [&str; 2], document: &Document) -> Arc<str> {
     let mut hasher = XxHash3_64::with_seed(0);
     let mut add = |part: &str| {
         hasher.write(part.as_bytes());
         hasher.write(&[0]);
     };
-    add(&format!("{text:?}"));
-    add(plugins);
-    // Hidden values print as `<secret>` above.
-    let request_text = &text.request;
-    request_text.headers.values().for_each(|value| add(value.value.expose()));
-    request_text.body.iter().for_each(|body| add(body.expose()));
-    add(authorities);
+    add(said);
+    plugins.into_iter().for_each(&mut add);
+    let secrets = document.secrets();
+    let elsewhere: Vec<_> =
+        document.resolved_texts().iter().filter_map(|text| parse_duration(text).ok()).collect();
     for target in targets {
-        add(&target.name);
-        add(&target.url);
-        add(&format!("{:?}", target.every));
-        target.labels.iter().for_each(|(name, value)| {
+        let Target { name, url, every, labels } = &**target;
+        add(&secrets.mask(name));
+        add(&secrets.mask(url));
+        add(&format!("{:?}", every.filter(|every| !elsewhere.contains(every))));
+        labels.iter().for_each(|(name, value)| {
             add(name);
-            add(value);
+            add(&secrets.mask(value));
         });
     }
     format!("{:016x}", hasher.finish()).into()

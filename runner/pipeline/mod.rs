@@ -10,6 +10,7 @@ mod build;
 mod ticks;
 mod record;
 mod stages;
+mod secrets;
 mod run;
 mod stop;
 mod writers;

@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout_at};
 
+use super::secrets::mask_row;
 use super::stages::{Counted, Stages};
 use super::ticks::Ticks;
 use super::{Built, Stop, StopLevel};
@@ -188,7 +189,7 @@ impl Probe {
         exchange: Arc<Exchange>,
         verdicts: Vec<Verdict>,
     ) -> ProbeResult {
-        ProbeResult {
+        let mut row = ProbeResult {
             seq: stages.next_seq(),
             probe_seq: self.number,
             pipeline: Arc::clone(&pipeline.name),
@@ -204,7 +205,9 @@ impl Probe {
             outcome: judge(&exchange, &verdicts),
             exchange,
             verdicts,
-        }
+        };
+        mask_row(&mut row, &pipeline.secrets);
+        row
     }
 
     /// The row of a probe that has no exchange to show, through no fault of the target.
