@@ -30,9 +30,10 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
         output::data(code.page())?;
         return Ok(Exit::Success);
     }
-    let hint = match did_you_mean(&upper, Code::ALL.iter().map(|code| code.as_str())) {
-        Some(near) if upper.starts_with('P') => format!("did you mean {near}?"),
-        _ => "\"probity explain\" lists them".to_owned(),
+    let known: Vec<_> = Code::ALL.iter().map(|code| code.as_str().to_ascii_lowercase()).collect();
+    let hint = match did_you_mean(wanted, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {}?", near.to_ascii_uppercase()),
+        None => "\"probity explain\" lists them".to_owned(),
     };
     output::error(&format!("there is no code \"{wanted}\"; {hint}"));
     Ok(Exit::Usage)

@@ -243,9 +243,9 @@ impl Diagnostics {
             return;
         }
         for Diagnostic { level: _, code: _, place: _, message, others, hint } in &mut self.all {
-            secrets.mask_in(message);
+            secrets.mask_quoted_in(message);
             for text in hint.iter_mut().chain(others.iter_mut().map(|(what, _)| what)) {
-                secrets.mask_in(text);
+                secrets.mask_quoted_in(text);
             }
         }
     }

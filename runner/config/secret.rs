@@ -13,6 +13,8 @@ pub const SECRET_MARK: &str = "<secret>";
 /// A shorter text is cut out only where it stands as a word of its own: as a part of words it would be found
 /// everywhere, and tells nothing there.
 const SHORTEST_ANYWHERE: usize = 6;
+/// The shortest part of a secret that is masked where a message quotes it.
+const SHORTEST_PART: usize = 3;
 /// How many bytes of a secret's begin tell that it is one, so that what was cut short is found as well.
 const TELLING: usize = 12;
 
@@ -58,6 +60,25 @@ impl SecretTexts {
     /// The texts themselves, for the one who looks for them in other things than texts.
     pub fn expose(&self) -> impl Iterator<Item = &str> {
         self.given.iter().map(AsRef::as_ref)
+    }
+
+    /// Every form in which they may turn up.
+    pub fn forms(&self) -> impl Iterator<Item = &str> {
+        self.forms.iter().map(|form| form.text.as_ref())
+    }
+
+    /// As [`SecretTexts::mask_in`], for a message that may quote a part of a secret: what stands in double
+    /// quotes and is a part of one is masked as well.
+    pub fn mask_quoted_in(&self, text: &mut String) {
+        self.mask_in(text);
+        let is_part = |quoted: &str| {
+            quoted.chars().count() >= SHORTEST_PART && self.given.iter().any(|secret| secret.contains(quoted))
+        };
+        if text.split('"').skip(1).step_by(2).any(is_part) {
+            let parts = text.split('"').enumerate();
+            let masked = parts.map(|(at, part)| if at % 2 == 1 && is_part(part) { SECRET_MARK } else { part });
+            *text = masked.collect::<Vec<_>>().join("\"");
+        }
     }
 
     /// The text with [`SECRET_MARK`] for every secret in it.
@@ -176,6 +197,14 @@ mod tests {
     fn a_short_secret_is_a_word_of_its_own() {
         masked(&["s"], "this is \"s\"", "this is \"<secret>\"");
         masked(&["é"], "été é", "été <secret>");
+    }
+
+    #[test]
+    fn parts_of_a_secret_are_masked_where_they_are_quoted() {
+        let secrets = SecretTexts::new(["../checks/hunter2.wasm"]);
+        let mut text = "\"hunter2\" cannot be the name of \"cart\": hunter2 is no word".to_owned();
+        secrets.mask_quoted_in(&mut text);
+        assert_eq!(text, "\"<secret>\" cannot be the name of \"cart\": hunter2 is no word");
     }
 
     #[test]

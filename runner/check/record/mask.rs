@@ -122,7 +122,7 @@ impl RecordRules {
         texts: &SecretTexts,
     ) -> Self {
         let mut secrets = Secrets::default();
-        texts.expose().for_each(|text| secrets.add_header(text.trim(), Origin::Elsewhere));
+        texts.forms().for_each(|text| secrets.add_header(text, Origin::Elsewhere));
         for (name, value) in sent {
             let name = name.to_ascii_lowercase();
             if !PLAIN_HEADERS.contains(&name.as_str()) {
