@@ -1,23 +1,34 @@
 //! Reads the targets of a pipeline from its sources.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Site, place_in};
 use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
 use crate::model::Target;
+use crate::pipeline::SupplyPlan;
 use crate::pipeline::config::PipelineText;
 use crate::source::{
     self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
     TargetEntry, TargetText,
 };
 
+/// What the sources of a pipeline gave.
+pub(super) struct LoadedTargets {
+    /// The targets of its static sources.
+    pub(super) targets: Vec<Arc<Target>>,
+    /// Every file that was read and every folder that was looked through, for whoever follows changes.
+    pub(super) inputs: Vec<PathBuf>,
+    /// Its dynamic sources.
+    pub(super) supplies: Vec<Arc<SupplyPlan>>,
+}
+
 pub(super) fn load(
     text: &PipelineText,
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
-) -> Option<Vec<Arc<Target>>> {
+) -> Option<LoadedTargets> {
     if text.sources.is_empty() {
         // Sources that are wrong have been told of already.
         if diagnostics.has_errors() {
@@ -52,7 +63,11 @@ pub(super) fn load(
     let failed = !loaded.problems.is_empty();
     tell(Level::Error, loaded.problems, site, diagnostics);
     tell(Level::Warning, loaded.warnings, site, diagnostics);
-    (!failed).then(|| loaded.targets.into_iter().map(Arc::new).collect())
+    (!failed).then(|| LoadedTargets {
+        targets: loaded.targets.into_iter().map(Arc::new).collect(),
+        inputs: Vec::new(),
+        supplies: Vec::new(),
+    })
 }
 
 /// Reads an interval; a target list shows no place within its line, so the message names the value.
@@ -85,7 +100,9 @@ fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
 
 fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> FileSource {
     let place = file.path.span.as_ref().map_or(fallback, |span| source_place(site, Some(span)));
-    FileSource { path: site.base.join(&file.path.value).into(), place }
+    let path = site.base.join(&file.path.value);
+    site.inputs.note(&path);
+    FileSource { path: path.into(), place }
 }
 
 /// A place in the pipeline file, as sources name places.
