@@ -245,8 +245,18 @@ impl CheckSet {
     /// however often they fail: for commands that judge what was recorded or made up. A pipeline's
     /// attempts go through a [`CheckPool`](super::CheckPool).
     pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
+        self.judge_with(observed, clock, &self.state)
+    }
+
+    /// The same with another memory than the set's own.
+    pub fn judge_with(
+        &self,
+        observed: &Arc<Observed>,
+        clock: &Clock,
+        state: &Arc<dyn StateStore>,
+    ) -> Judgement {
         let gate = Arc::default();
-        self.judge_by(|check| self.call(check, observed, &gate, clock), observed, clock, |_, _| {})
+        self.judge_by(|check| self.call(check, observed, &gate, clock, state), observed, clock, |_, _| {})
     }
 
     /// Calls the checks one after the other, but those that are suspended. `count` is told of every
@@ -304,7 +314,7 @@ impl CheckSet {
             Ok(pass) => pass,
             Err(fault) => return faulty(fault),
         };
-        let answer = self.call(check, observed, gate, clock);
+        let answer = self.call(check, observed, gate, clock, &self.state);
         if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
             event.tell(&self.pipeline, &check.spec);
         }
@@ -317,6 +327,7 @@ impl CheckSet {
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
         clock: &Clock,
+        state: &Arc<dyn StateStore>,
     ) -> Answer {
         if gate.is_past() {
             return faulty(Fault::no_time_left());
@@ -331,7 +342,7 @@ impl CheckSet {
             limits: check.spec.limits,
             gate: Arc::clone(gate),
             observed: Arc::clone(observed),
-            staged: Staged::new(&self.state, key),
+            staged: Staged::new(state, key),
         };
         let call = || check.instances.run(run);
         // A fault of ours in one call must not cost the thread: nothing of the call outlives it.

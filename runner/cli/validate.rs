@@ -34,7 +34,7 @@ pub(super) enum ProblemFormat {
 /// Reads and builds every pipeline, starts nothing, writes nothing.
 pub(super) fn validate(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let workshop = workshop(Keep::ReadState(Path::new("."), "main"), None)?;
+    let workshop = workshop(Keep::ReadState(Path::new("."), "main"), None)?.with_tests();
     let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
     let exit = if diagnostics.has_errors() { Exit::Config } else { Exit::Success };
     if args.format == ProblemFormat::Json {

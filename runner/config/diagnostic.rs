@@ -95,6 +95,8 @@ pub struct Diagnostic {
     message: String,
     others: Vec<(String, Place)>,
     hint: Option<String>,
+    /// Whether several may find it, and it is told once.
+    is_shared: bool,
 }
 
 impl Diagnostic {
@@ -111,13 +113,20 @@ impl Diagnostic {
     /// A problem of a level at a place.
     pub fn new(level: Level, code: Code, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { level, code, place, message, others: Vec::new(), hint: None }
+        Self { level, code, place, message, others: Vec::new(), hint: None, is_shared: false }
     }
 
     /// Adds a second place that belongs to the problem, and what it is.
     #[must_use]
     pub fn also(mut self, what: impl Into<String>, place: Place) -> Self {
         self.others.push((what.into(), place));
+        self
+    }
+
+    /// Has it told once, though several may find it.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
         self
     }
 
@@ -132,7 +141,7 @@ impl Diagnostic {
     /// behind it), `message`, `detail` (what the code means), `hint`, `others` (places that belong to it, each
     /// with `message` and its place). Lines and columns count from 1, in characters; what is not known is null.
     pub fn to_json(&self) -> Value {
-        let Self { level, code, place, message, others, hint } = self;
+        let Self { level, code, place, message, others, hint, is_shared: _ } = self;
         let mut object = Map::new();
         object.insert("code".to_owned(), code.as_str().into());
         let level = match level {
@@ -204,7 +213,15 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds a problem.
     pub fn add(&mut self, diagnostic: Diagnostic) {
-        self.all.push(diagnostic);
+        if !(diagnostic.is_shared && self.all.contains(&diagnostic)) {
+            self.all.push(diagnostic);
+        }
+    }
+
+    /// The same problems, each told once though several may find it.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { all: self.all.into_iter().map(Diagnostic::shared).collect() }
     }
 
     /// Whether anything cannot be run.
@@ -242,7 +259,7 @@ impl Diagnostics {
         if secrets.is_empty() {
             return;
         }
-        for Diagnostic { level: _, code: _, place: _, message, others, hint } in &mut self.all {
+        for Diagnostic { level: _, code: _, place: _, message, others, hint, is_shared: _ } in &mut self.all {
             secrets.mask_quoted_in(message);
             for text in hint.iter_mut().chain(others.iter_mut().map(|(what, _)| what)) {
                 secrets.mask_quoted_in(text);
@@ -252,6 +269,6 @@ impl Diagnostics {
 
     /// Takes over the problems of another collection.
     pub fn absorb(&mut self, other: Self) {
-        self.all.extend(other.all);
+        other.all.into_iter().for_each(|diagnostic| self.add(diagnostic));
     }
 }

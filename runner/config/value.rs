@@ -356,7 +356,8 @@ impl FromValue for serde_json::Value {
     }
 
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
-        JsonTable::from_value(value, context).map(|table| table.value)
+        let table = JsonTable::from_value(value, context)?;
+        table.is_whole.then_some(table.value)
     }
 }
 
@@ -367,6 +368,8 @@ pub struct JsonTable {
     pub value: serde_json::Value,
     /// The table with [`SECRET_MARK`] for every value that stood elsewhere; none where none did.
     pub shown: Option<serde_json::Value>,
+    /// Whether all of it could be read; what could not has been told of.
+    pub is_whole: bool,
     /// Where each value below stands, by its JSON pointer: its key (of an item, itself), and it.
     places: Vec<(String, Range<usize>, Range<usize>)>,
 }
@@ -399,11 +402,13 @@ impl FromValue for JsonTable {
             context.wrong_type(value, "a table");
             return None;
         }
-        let table = to_json(value, context, false)?;
-        let shown = to_json(value, context, true)?;
         let mut places = Vec::new();
         note_places(value, "", &mut places);
-        Some(Self { shown: (shown != table).then_some(shown), value: table, places })
+        let Some(table) = to_json(value, context, false) else {
+            return Some(Self { value: json!({}), shown: None, is_whole: false, places });
+        };
+        let shown = to_json(value, context, true)?;
+        Some(Self { shown: (shown != table).then_some(shown), value: table, is_whole: true, places })
     }
 }
 

@@ -22,10 +22,12 @@ pub(crate) use sinks::compare;
 pub use sinks::{DeadLetterPlan, ParquetPlan, SinkPlan};
 use targets::LoadedTargets;
 
+use super::canned_tests::{self, PipelineTest, Tested};
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
 use super::places::Limits;
 use super::record::RecordPlan;
+use super::settings;
 use super::supply::SupplyPlan;
 use crate::check::CheckSet;
 use crate::config::{
@@ -70,6 +72,8 @@ pub struct Built {
     pub dead_letter: Option<DeadLetterPlan>,
     /// What is recorded, if anything.
     pub record: Option<RecordPlan>,
+    /// Its tests, where the workshop wants them.
+    pub tests: Vec<PipelineTest>,
 }
 
 impl Built {
@@ -136,13 +140,15 @@ fn of_document(
     workshop: &Workshop,
     diagnostics: &mut Diagnostics,
 ) -> Option<Built> {
+    let settings = settings::for_pipeline(&file.path, &mut |path| inputs.note(path), diagnostics);
     let Read { text, said } = read(document, diagnostics)?;
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
     let site = Site { document, base: &base, inputs };
 
     let timing = text.schedule.timing(document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
-    let request = request::build(&text.request, site, diagnostics);
+    let request = request::build(&text.request, &settings, site, diagnostics);
+    let limits = text.limits.checked(&settings, document, diagnostics);
     let retry = text.request.retry.checked(document, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
@@ -153,7 +159,20 @@ fn of_document(
     let LoadedTargets { targets, inputs: read, supplies } = loaded;
     read.iter().for_each(|path| inputs.note(path));
     warn_of_overlap(&text, &timing, &retry, &targets, site, diagnostics);
+    let tested = Tested {
+        targets: &targets,
+        has_more_targets: !supplies.is_empty(),
+        checks: &checks.set,
+        method: request.request.method(),
+        with_files: workshop.wants_tests(),
+    };
+    let mut tests = canned_tests::tests(&text.tests, &tested, document, diagnostics);
+    if !workshop.wants_tests() {
+        tests.clear();
+    }
     let plugins = [checks.fingerprint.as_str(), request.fingerprint.as_str()];
+    // What the runner's own file says of a pipeline is a part of it.
+    let said = format!("{said} {limits:?} {:?}", settings.address_policy);
     let generation = generation(&said, &targets, plugins, document);
     let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
@@ -168,13 +187,14 @@ fn of_document(
         supplies,
         timing,
         expires: text.schedule.expires.as_ref().map(|expires| expires.value),
-        limits: Limits::default(),
+        limits,
         request: request.request,
         retry,
         checks: Arc::new(checks.set),
         sinks: sinks?,
         dead_letter: dead_letter.ok()?,
         record: record.ok()?,
+        tests,
     })
 }
 

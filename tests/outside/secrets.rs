@@ -172,7 +172,7 @@ fn k1_no_secret_is_in_what_is_said_of_a_wrong_file() {
         };
         let project = Project::with_pipeline(&text);
         let mut command = with_secrets(project.command(&["validate"]), &server);
-        command.env("CANARY", "(../hunter2 \\ é").env("LINES", "hunter2\nhunter2");
+        command.env("CANARY", "../hunter2 ( \\ é").env("LINES", "hunter2\nhunter2");
         let finished = Running::start(command).wait(LONG).expect_code(78);
         no_canary(&finished.stderr);
         assert!(finished.stderr.contains("error["), "{case}: {}", finished.stderr);

@@ -32,6 +32,7 @@ pub struct Workshop {
     state: Arc<dyn StateStore>,
     /// What identities are made with: nobody can tell a secret by one.
     identity_key: [u8; 32],
+    wants_tests: bool,
 }
 
 impl Workshop {
@@ -46,7 +47,17 @@ impl Workshop {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
         // A system without chance gives identities that say more, but they are never told.
         let identity_key = crate::clock::new_secret().unwrap_or_default();
-        Ok(Self { engine, plugins: Mutex::default(), state, identity_key })
+        Ok(Self { engine, plugins: Mutex::default(), state, identity_key, wants_tests: false })
+    }
+
+    /// The same, for pipelines whose tests are to be run: what those need is read as well.
+    #[must_use]
+    pub fn with_tests(self) -> Self {
+        Self { wants_tests: true, ..self }
+    }
+
+    pub(super) fn wants_tests(&self) -> bool {
+        self.wants_tests
     }
 
     /// A number that is the same for the same parts, as long as the process lives, and says nothing of them.
@@ -299,13 +310,16 @@ fn fits_schema(
     document: &Document,
     diagnostics: &mut Diagnostics,
 ) -> bool {
+    // Without any, the plugin itself says best what it wants.
+    let Some(config) = &check.config else { return true };
+    if !config.value.is_whole {
+        return false;
+    }
     let schema = plugin.manifest().config_schema.as_deref();
     // It was read when the plugin was loaded.
     let Some(schema) = schema.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()) else {
         return true;
     };
-    // Without any, the plugin itself says best what it wants.
-    let Some(config) = &check.config else { return true };
     let title = format!("the configuration of \"{}\"", check.plugin.value);
     let found = schema::mismatches(&schema, &config.value.value, &title);
     for Mismatch { pointer, part, message, hint } in &found {
