@@ -178,7 +178,8 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     let running = async {
         let Some((mut loader, watch)) = loader else { return runner.ended().await };
         runner.running().for_each(|built| loader.runs(built));
-        follow(&mut runner, Follow { loader, watch, asked, tell: Box::new(tell), clock: clock.clone() }).await;
+        follow(&mut runner, Follow { loader, watch, asked, tell: Box::new(tell), clock: clock.clone() })
+            .await;
     };
     tokio::select! {
         () = running => {}

@@ -88,8 +88,17 @@ pub struct Follow {
 pub async fn follow(runner: &mut Runner, follow: Follow) {
     let Follow { loader, watch, asked, tell, clock } = follow;
     let hints = if watch == WatchMode::Auto { Hints::listen() } else { Hints::none() };
-    let mut follower =
-        Follower { loader: Some(loader), watch, hints, asked, answers: VecDeque::new(), tell, clock, number: 0 };
+    let mut follower = Follower {
+        loader: Some(loader),
+        watch,
+        hints,
+        asked,
+        is_asked: false,
+        answers: VecDeque::new(),
+        tell,
+        clock,
+        number: 0,
+    };
     follower.listen();
     loop {
         tokio::select! {
@@ -108,6 +117,8 @@ struct Follower {
     watch: WatchMode,
     hints: Hints,
     asked: Asked,
+    /// Whether somebody wants to know what the next reload came to, whatever it is.
+    is_asked: bool,
     answers: VecDeque<oneshot::Sender<Arc<ReloadReport>>>,
     tell: Box<dyn Fn(&ReloadReport)>,
     clock: Clock,
@@ -131,6 +142,7 @@ impl Follower {
             let next = self.clock.now().checked_add(poll);
             tokio::select! {
                 Some(answer) = self.asked.recv() => {
+                    self.is_asked = true;
                     self.answers.extend(answer);
                     return self.clock.now();
                 }
@@ -192,7 +204,9 @@ impl Follower {
                 Some(result)
             }
             Err(_) => {
-                tracing::error!("files cannot be followed any more: reading them ended by a fault of the runner");
+                tracing::error!(
+                    "files cannot be followed any more: reading them ended by a fault of the runner"
+                );
                 None
             }
         }
@@ -201,6 +215,7 @@ impl Follower {
     /// Reads what has changed, brings it in, and reports.
     async fn reload(&mut self, runner: &mut Runner, began: Instant) {
         while let Ok(answer) = self.asked.try_recv() {
+            self.is_asked = true;
             self.answers.extend(answer);
         }
         let wrong = |loader: &Loader| loader.wrong().cloned().collect::<Vec<_>>();
@@ -209,7 +224,7 @@ impl Follower {
         let mut report = self.bring_in(runner, loaded, began).await;
         let is_mended = |name: &Arc<str>| !report.wrong.contains(name) && !report.removed.contains(name);
         report.mended = before.into_iter().filter(is_mended).collect();
-        if report.has_changed() || report.has_failed() || !self.answers.is_empty() {
+        if report.has_changed() || report.has_failed() || std::mem::take(&mut self.is_asked) {
             (self.tell)(&report);
             report.log();
         }

@@ -64,7 +64,8 @@ impl Hints {
         }
         let found: BTreeMap<PathBuf, (u64, u64)> =
             wanted.into_iter().filter_map(|folder| Some((folder.clone(), identity(&folder)?))).collect();
-        let stale: Vec<_> = self.folders.iter().filter(|(folder, id)| found.get(*folder) != Some(id)).collect();
+        let stale: Vec<_> =
+            self.folders.iter().filter(|(folder, id)| found.get(*folder) != Some(id)).collect();
         for (folder, _) in stale {
             // One that is gone is not listened to any more anyway.
             let _ = self.watcher.as_mut().map(|watcher| watcher.unwatch(folder));

@@ -77,7 +77,8 @@ impl Loader {
     pub(super) fn has_changed(&mut self) -> bool {
         let now = self.clock.wall();
         let Self { prints, roots, files, .. } = self;
-        let mut same = |printed: &Printed| printed.iter().all(|(path, print)| prints.one(path, now) == *print);
+        let mut same =
+            |printed: &Printed| printed.iter().all(|(path, print)| prints.one(path, now) == *print);
         !(same(roots) && files.values().all(|known| same(&known.inputs)))
     }
 
@@ -115,8 +116,12 @@ impl Loader {
             }
         }
         let goes = |known: &Known| !seen.contains(&known.file.name) && !missing.contains(&known.root);
-        let gone: Vec<_> =
-            self.files.values().filter(|known| goes(known)).map(|known| Arc::clone(&known.file.name)).collect();
+        let gone: Vec<_> = self
+            .files
+            .values()
+            .filter(|known| goes(known))
+            .map(|known| Arc::clone(&known.file.name))
+            .collect();
         for name in gone {
             if self.files.remove(&name).is_some_and(|known| known.runs.is_some()) {
                 loaded.gone.push(name);

@@ -53,13 +53,19 @@ pub struct PipelineChange {
 impl ReloadReport {
     /// Whether anything is not as its file says.
     pub fn has_failed(&self) -> bool {
-        !(self.wrong.is_empty() && self.refused.is_empty() && self.missing.is_empty() && self.unstable.is_empty())
+        !(self.wrong.is_empty()
+            && self.refused.is_empty()
+            && self.missing.is_empty()
+            && self.unstable.is_empty())
             || self.diagnostics.has_errors()
     }
 
     /// Whether anything runs otherwise than before, or is right again.
     pub fn has_changed(&self) -> bool {
-        !(self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() && self.mended.is_empty())
+        !(self.added.is_empty()
+            && self.removed.is_empty()
+            && self.changed.is_empty()
+            && self.mended.is_empty())
     }
 
     /// Writes it to the log: what changed as information, what is wrong as errors, each once.
@@ -103,7 +109,16 @@ impl ReloadReport {
             (self.diagnostics.count(Level::Error), self.diagnostics.count(Level::Warning));
         let took_ms = self.took.as_millis() as u64;
         tracing::info!(
-            reload = self.number, added, removed, changed, kept, wrong, errors, warnings, took_ms, "reloaded"
+            reload = self.number,
+            added,
+            removed,
+            changed,
+            kept,
+            wrong,
+            errors,
+            warnings,
+            took_ms,
+            "reloaded"
         );
     }
 }

@@ -34,6 +34,7 @@ mod plugin_inspect;
 mod plugin_test;
 mod readers;
 mod records;
+mod reload;
 mod recovery;
 mod remembering;
 mod run_once;

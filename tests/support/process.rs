@@ -119,6 +119,12 @@ impl Running {
         self.stderr.text()
     }
 
+    /// Reads what it has written to stderr so far, while something else waits for the process.
+    pub(crate) fn stderr_reader(&self) -> impl Fn() -> String + use<> {
+        let stderr = self.stderr.clone();
+        move || stderr.text()
+    }
+
     /// Sends a signal. A process that has ended already is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);
