@@ -1,5 +1,7 @@
 //! The tables of one pipeline file: what the user wrote, with positions and no work done.
 
+use super::canned_tests::TestText;
+use super::settings::LimitsText;
 use crate::check::CheckText;
 use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
@@ -18,6 +20,8 @@ config_table! {
         maintenance: Vec<Located<MaintenanceText>>,
         /// Where targets come from; at least one.
         sources: Vec<Located<SourceText>>,
+        /// How many probes may be in flight.
+        limits: LimitsText,
         /// How each target is asked.
         request: RequestText,
         /// What judges each response, in this order.
@@ -32,6 +36,8 @@ config_table! {
         dead_letter: Option<DeadLetterText>,
         /// What is recorded, to be judged again by `probity replay`; nothing where it is left out.
         record: Option<RecordText>,
+        /// Tests of the checks, run by `probity test` without network.
+        tests: Vec<Located<TestText>>,
     }
 }
 
