@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Site, place_in};
-use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
+use crate::config::{Code, Diagnostic, Diagnostics, Level, Located, Place, did_you_mean, parse_duration};
 use crate::model::Target;
 use crate::pipeline::SupplyPlan;
 use crate::pipeline::config::PipelineText;
 use crate::source::{
-    self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
+    self, FileSdSource, FileSdText, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
     TargetEntry, TargetText,
 };
 
@@ -51,11 +51,13 @@ pub(super) fn load(
         .sources
         .iter()
         .filter(|source| !is_told(&source.value))
-        .map(|source| {
+        .filter_map(|source| {
             let place = source_place(site, source.span.as_ref());
             match &source.value {
-                SourceText::List(list) => Source::List(list_source(list, site)),
-                SourceText::File(file) => Source::File(file_source(file, place, site)),
+                SourceText::List(list) => Some(Source::List(list_source(list, site))),
+                SourceText::File(file) => Some(Source::File(file_source(file, place, site))),
+                SourceText::FileSd(files) => Some(Source::FileSd(file_sd_source(files, site))),
+                SourceText::HttpSd(_) | SourceText::Listing(_) | SourceText::Stdin(_) => None,
             }
         })
         .collect();
@@ -65,7 +67,7 @@ pub(super) fn load(
     tell(Level::Warning, loaded.warnings, site, diagnostics);
     (!failed).then(|| LoadedTargets {
         targets: loaded.targets.into_iter().map(Arc::new).collect(),
-        inputs: Vec::new(),
+        inputs: loaded.inputs,
         supplies: Vec::new(),
     })
 }
@@ -101,6 +103,14 @@ fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
 fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> FileSource {
     let place = file.path.span.as_ref().map_or(fallback, |span| source_place(site, Some(span)));
     FileSource { path: site.base.join(&file.path.value).into(), place }
+}
+
+fn file_sd_source(text: &FileSdText, site: Site<'_>) -> FileSdSource {
+    let named = |file: &Located<String>| {
+        (site.base.join(&file.value), source_place(site, file.span.as_ref()))
+    };
+    let files = text.files.value.iter().map(named).collect();
+    FileSdSource { files, place: source_place(site, text.files.span.as_ref()) }
 }
 
 /// A place in the pipeline file, as sources name places.
