@@ -78,6 +78,7 @@ pub fn build_all(paths: &[PathBuf], workshop: &Workshop, diagnostics: &mut Diagn
         diagnostics.absorb(found);
     }
     sinks::compare(&mut built, diagnostics);
+    targets::one_stdin(&mut built, diagnostics);
     built
 }
 

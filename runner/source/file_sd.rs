@@ -52,7 +52,8 @@ fn holds_star(path: &Path) -> bool {
 }
 
 fn check_name(path: &Path, place: &Place) -> Result<(), Box<SourceProblem>> {
-    let problem = |what: String, hint: &str| Err(Box::new(SourceProblem::new(place.clone(), what).hint(hint)));
+    let problem =
+        |what: String, hint: &str| Err(Box::new(SourceProblem::new(place.clone(), what).hint(hint)));
     let shown = path.display();
     if path.parent().is_some_and(|folder| folder.to_string_lossy().contains('*')) {
         let what = format!("\"{shown}\" has a \"*\" before its last part");
@@ -64,7 +65,10 @@ fn check_name(path: &Path, place: &Place) -> Result<(), Box<SourceProblem>> {
             format!("\"{shown}\" is YAML, which is not read"),
             "write the groups as JSON, with the ending .json; \"yq -o json\" turns one into the other",
         ),
-        _ => problem(format!("\"{shown}\" does not end in .json"), "groups of targets are read from .json files"),
+        _ => problem(
+            format!("\"{shown}\" does not end in .json"),
+            "groups of targets are read from .json files",
+        ),
     }
 }
 

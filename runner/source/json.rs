@@ -85,12 +85,7 @@ fn indent(line: &str) -> u32 {
 }
 
 /// A problem after which the parser can't go on.
-pub(super) fn broken(
-    error: &serde_json::Error,
-    place: Place,
-    wanted: &str,
-    hint: &str,
-) -> SourceProblem {
+pub(super) fn broken(error: &serde_json::Error, place: Place, wanted: &str, hint: &str) -> SourceProblem {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     match error.classify() {

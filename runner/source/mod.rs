@@ -49,7 +49,7 @@ pub use self::listing::{
 pub use self::problem::{MAX_PROBLEMS, Place, Problems, SourceProblem, UnknownWord};
 pub use self::stdin::{LineReader, RawLine, STDIN_SAMPLE, TargetLines};
 pub use self::target::{EVERY_MAX, EVERY_MIN, TARGET_KEYS, TargetText, is_label_name};
-pub use self::url::printable_url;
+pub use self::url::{document_url, printable_url};
 
 use self::collect::Collector;
 

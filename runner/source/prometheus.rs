@@ -95,10 +95,6 @@ impl<'de> Visitor<'de> for Groups<'_> {
 /// What a visitor does with values of the kinds that it does not want.
 macro_rules! of_another_kind {
     () => {
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(self.wrong("null"))
-        }
-
         fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
             Ok(self.wrong("text"))
         }
@@ -148,6 +144,11 @@ impl GroupVisitor<'_> {
 impl<'de> Visitor<'de> for GroupVisitor<'_> {
     type Value = ();
 
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.wrong("null");
+        Ok(())
+    }
+
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a group")
     }
@@ -161,7 +162,8 @@ impl<'de> Visitor<'de> for GroupVisitor<'_> {
                 "targets" => {
                     let Reading { file, cursor, collector } = &mut self.reading;
                     let reading = Reading { file, cursor, collector };
-                    targets.extend(entries.next_value_seed(Targets(reading))?);
+                    let place = self.place.clone();
+                    targets.extend(entries.next_value_seed(Targets { reading, place })?);
                 }
                 "labels" => match entries.next_value::<Json>()? {
                     Json::Object(found) => labels.extend(found),
@@ -175,8 +177,10 @@ impl<'de> Visitor<'de> for GroupVisitor<'_> {
                 _ => {
                     entries.next_value::<IgnoredAny>()?;
                     let word = printable_url(&key);
-                    let problem =
-                        SourceProblem::new(self.place.clone(), format!("unknown key \"{word}\" in the group"));
+                    let problem = SourceProblem::new(
+                        self.place.clone(),
+                        format!("unknown key \"{word}\" in the group"),
+                    );
                     let unknown = Some(Box::new(UnknownWord { word, known: KEYS }));
                     self.reading.collector.problem(SourceProblem { unknown, ..problem.hint(GROUP_HINT) });
                     whole = false;
@@ -226,31 +230,34 @@ fn texts(
 }
 
 /// The array of targets of a group.
-struct Targets<'a>(Reading<'a>);
+struct Targets<'a> {
+    reading: Reading<'a>,
+    /// Where the group stands.
+    place: Place,
+}
 
 impl<'de> DeserializeSeed<'de> for Targets<'_> {
     type Value = Vec<(String, Place)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let place = self.0.here();
-        deserializer.deserialize_any(TargetsVisitor { reading: self.0, place })
+        deserializer.deserialize_any(self)
     }
 }
 
-struct TargetsVisitor<'a> {
-    reading: Reading<'a>,
-    place: Place,
-}
-
-impl TargetsVisitor<'_> {
+impl Targets<'_> {
     fn wrong(mut self, kind: &str) -> Vec<(String, Place)> {
         self.reading.problem(&self.place, format!("\"targets\" is {kind}, not an array"));
         Vec::new()
     }
 }
 
-impl<'de> Visitor<'de> for TargetsVisitor<'_> {
+impl<'de> Visitor<'de> for Targets<'_> {
     type Value = Vec<(String, Place)>;
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        // Programs write null for an empty list.
+        Ok(Vec::new())
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of targets")

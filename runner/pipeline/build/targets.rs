@@ -1,5 +1,7 @@
 //! Reads the targets of a pipeline from its sources.
 
+mod supplies;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +12,8 @@ use crate::model::Target;
 use crate::pipeline::SupplyPlan;
 use crate::pipeline::config::PipelineText;
 use crate::source::{
-    self, FileSdSource, FileSdText, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
-    TargetEntry, TargetText,
+    self, FileSdSource, FileSdText, FileSource, FileText, ListSource, ListText, Problems, Source,
+    SourceProblem, SourceText, TargetEntry, TargetText,
 };
 
 /// What the sources of a pipeline gave.
@@ -23,6 +25,8 @@ pub(super) struct LoadedTargets {
     /// Its dynamic sources.
     pub(super) supplies: Vec<Arc<SupplyPlan>>,
 }
+
+pub(super) use supplies::one_stdin;
 
 pub(super) fn load(
     text: &PipelineText,
@@ -62,14 +66,13 @@ pub(super) fn load(
         })
         .collect();
     let loaded = source::load(&sources, interval);
-    let failed = !loaded.problems.is_empty();
+    let (supplies, mut inputs) = supplies::plan(text, site, diagnostics);
+    inputs.extend(loaded.inputs);
+    let failed = !loaded.problems.is_empty() || supplies.is_none();
     tell(Level::Error, loaded.problems, site, diagnostics);
     tell(Level::Warning, loaded.warnings, site, diagnostics);
-    (!failed).then(|| LoadedTargets {
-        targets: loaded.targets.into_iter().map(Arc::new).collect(),
-        inputs: loaded.inputs,
-        supplies: Vec::new(),
-    })
+    let supplies = supplies.filter(|_| !failed)?;
+    Some(LoadedTargets { targets: loaded.targets.into_iter().map(Arc::new).collect(), inputs, supplies })
 }
 
 /// Reads an interval; a target list shows no place within its line, so the message names the value.
@@ -106,9 +109,8 @@ fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> File
 }
 
 fn file_sd_source(text: &FileSdText, site: Site<'_>) -> FileSdSource {
-    let named = |file: &Located<String>| {
-        (site.base.join(&file.value), source_place(site, file.span.as_ref()))
-    };
+    let named =
+        |file: &Located<String>| (site.base.join(&file.value), source_place(site, file.span.as_ref()));
     let files = text.files.value.iter().map(named).collect();
     FileSdSource { files, place: source_place(site, text.files.span.as_ref()) }
 }

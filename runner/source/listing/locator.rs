@@ -36,9 +36,7 @@ impl Locator {
                 Ok(path) => Way::Path(Box::new(path)),
                 Err(error) => {
                     let at = error.position() + 1;
-                    return Err(format!(
-                        "this is not a JSONPath as RFC 9535 has it: look at character {at}"
-                    ));
+                    return Err(format!("this is not a JSONPath as RFC 9535 has it: look at character {at}"));
                 }
             },
             Some(_) => {

@@ -57,8 +57,8 @@ pub struct ListedItem {
 }
 
 /// The items of the pages read so far.
-pub struct Listing<'s> {
-    shape: &'s ListingShape,
+pub struct Listing {
+    shape: Arc<ListingShape>,
     parse_duration: ParseDuration,
     interner: Interner,
     ids: HashSet<String>,
@@ -86,9 +86,9 @@ impl Defaults {
     }
 }
 
-impl<'s> Listing<'s> {
+impl Listing {
     /// Nothing read yet.
-    pub fn new(shape: &'s ListingShape, parse_duration: ParseDuration) -> Self {
+    pub fn new(shape: Arc<ListingShape>, parse_duration: ParseDuration) -> Self {
         Self {
             shape,
             parse_duration,
@@ -115,6 +115,16 @@ impl<'s> Listing<'s> {
         if is_markup { self.read_feed(bytes, content_type, base) } else { self.read_json(begin, base) }
     }
 
+    /// Tells of something that is wrong with the pages as they follow each other; so far, so many items were read.
+    pub fn problem(&mut self, what: String) {
+        let place = Place {
+            file: Arc::from(std::path::Path::new("items")),
+            line: self.seen_items as u32,
+            column: None,
+        };
+        self.problems.push(SourceProblem::new(place, what));
+    }
+
     /// The items in the order of the document, each id once, and what was left out.
     pub fn finish(self) -> (Vec<ListedItem>, Problems) {
         (self.items, self.problems)
@@ -128,11 +138,12 @@ impl<'s> Listing<'s> {
             // These messages quote nothing of the document: any value is taken.
             .map_err(|error| format!("this is not JSON: {error}"))?;
         let root = Locator::pointer("");
-        let items = self.shape.items.as_ref().unwrap_or(&root).items(&document).map_err(|why| {
-            if self.shape.items.is_some() { why } else { format!("{why}; say with \"items\" where they stand") }
+        let shape = Arc::clone(&self.shape);
+        let items = shape.items.as_ref().unwrap_or(&root).items(&document).map_err(|why| {
+            if shape.items.is_some() { why } else { format!("{why}; say with \"items\" where they stand") }
         })?;
         self.add_all(items.into_iter(), &Defaults::json(), base)?;
-        let next = self.shape.next.as_ref().and_then(|next| next.first(&document));
+        let next = shape.next.as_ref().and_then(|next| next.first(&document));
         Ok(next.and_then(scalar).filter(|next| !next.is_empty()))
     }
 
@@ -180,14 +191,16 @@ impl<'s> Listing<'s> {
     ) -> Result<(), Vec<SourceProblem>> {
         let one = |what: String| vec![SourceProblem::new(place.clone(), what)];
         let url = self.url_of(item, defaults, base).map_err(one)?;
-        let shape = self.shape;
+        let shape = Arc::clone(&self.shape);
         let name = shape.name.as_ref().or(defaults.name.as_ref()).and_then(|at| at.first(item));
         let name = name.and_then(scalar).map(|name| one_line(&name, MAX_NAME_CHARS));
-        let labels = labels_of(item, shape).map_err(one)?;
+        let labels = labels_of(item, &shape).map_err(one)?;
         let id = match &shape.id {
-            Some(at) => Some(at.first(item).and_then(scalar).filter(|id| !id.is_empty()).ok_or_else(|| {
-                one(format!("there is no text at \"{}\" to know the item again by", at.text()))
-            })?),
+            Some(at) => {
+                Some(at.first(item).and_then(scalar).filter(|id| !id.is_empty()).ok_or_else(|| {
+                    one(format!("there is no text at \"{}\" to know the item again by", at.text()))
+                })?)
+            }
             None => defaults.ids.iter().find_map(|at| at.first(item).and_then(scalar)),
         };
         let name = name.filter(|name| !name.is_empty());
