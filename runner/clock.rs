@@ -4,6 +4,8 @@
 //! clock and two pipelines in one process can live in two different times.
 #![allow(clippy::disallowed_methods, reason = "the one file that reads time")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
@@ -15,6 +17,7 @@ use crate::model::nanos;
 #[derive(Debug, Clone)]
 pub struct Clock {
     simulated: Option<Simulated>,
+    chance: Arc<AtomicU64>,
 }
 
 /// Civil time that follows tokio's clock, from a chosen start.
@@ -27,13 +30,25 @@ struct Simulated {
 impl Clock {
     /// The machine's clocks: monotonic for pace, civil for what is written down.
     pub fn system() -> Self {
-        Self { simulated: None }
+        // The standard library's hash keys are random.
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0_u8);
+        Self { simulated: None, chance: Arc::new(AtomicU64::new(seed)) }
     }
 
     /// Civil time that begins at `start` and follows tokio's (pausable) clock.
     pub fn simulated(start: UnixNanos) -> Self {
         let base = Instant::now();
-        Self { simulated: Some(Simulated { start, base }) }
+        Self { simulated: Some(Simulated { start, base }), chance: Arc::default() }
+    }
+
+    /// A number between 0 and 1, by chance: for spreading load, not for secrets. A simulated clock gives
+    /// the same numbers each time.
+    pub fn chance(&self) -> f64 {
+        // SplitMix64 (Steele, Lea and Flood, 2014): a counter, well mixed.
+        let mut mixed = self.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Monotonic time: for pace, deadlines and lengths.

@@ -17,4 +17,6 @@ pub mod sink;
 
 pub mod pipeline;
 
+pub mod reload;
+
 pub mod cli;

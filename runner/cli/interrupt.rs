@@ -8,19 +8,33 @@ use tokio::task::JoinHandle;
 
 use super::Exit;
 use crate::pipeline::{StopLevel, StopSwitch};
+use crate::reload::Ask;
 use crate::telemetry::spawn;
 
-/// Listens to SIGTERM and Ctrl-C, and raises the switch.
+/// Listens to SIGTERM and Ctrl-C, and raises the switch; to SIGHUP, and asks for a reload.
 pub(super) struct Interrupts {
     second: Arc<AtomicU8>,
     listener: JoinHandle<()>,
+    reloads: Option<JoinHandle<()>>,
 }
 
 impl Interrupts {
     /// Begins to listen; from now on neither signal ends the process by itself.
-    pub(super) fn listen(switch: Arc<StopSwitch>) -> std::io::Result<Self> {
+    /// SIGHUP has its usual meaning where nothing can be reloaded.
+    pub(super) fn listen(switch: Arc<StopSwitch>, ask: Option<Ask>) -> std::io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let reloads = match ask {
+            Some(ask) => Some((signal(SignalKind::hangup())?, ask)),
+            None => None,
+        };
+        let reloads = reloads.map(|(mut hangup, ask)| {
+            spawn("reload-signal", async move {
+                while hangup.recv().await.is_some() {
+                    ask.now();
+                }
+            })
+        });
         let second = Arc::new(AtomicU8::new(0));
         let told = Arc::clone(&second);
         let listener = spawn("signals", async move {
@@ -42,7 +56,7 @@ impl Interrupts {
                 }
             }
         });
-        Ok(Self { second, listener })
+        Ok(Self { second, listener, reloads })
     }
 
     /// How the program ends by the signals: by the second one, if there was one.
@@ -55,5 +69,6 @@ impl Interrupts {
 impl Drop for Interrupts {
     fn drop(&mut self) {
         self.listener.abort();
+        self.reloads.iter().for_each(JoinHandle::abort);
     }
 }

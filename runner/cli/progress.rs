@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use crate::pipeline::Stages;
@@ -21,11 +21,11 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Shows a bar, where it is worth one.
-    pub(super) fn show(targets: u64, stages: Arc<Stages>) -> Option<Self> {
-        if targets <= WORTH_A_BAR || !io::stderr().is_terminal() {
+    pub(super) fn show(stages: Arc<Stages>) -> Option<Self> {
+        if !io::stderr().is_terminal() {
             return None;
         }
-        let bar = ProgressBar::new(targets);
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} probes, {per_sec}, {eta} left")
         {
             bar.set_style(style);
@@ -33,6 +33,12 @@ impl Progress {
         let shown = bar.clone();
         let follower = spawn("progress", async move {
             loop {
+                let targets = stages.counters.targets();
+                if shown.is_hidden() && targets > WORTH_A_BAR {
+                    shown.set_draw_target(ProgressDrawTarget::stderr());
+                }
+                // Sources may find more of them while the run goes on.
+                shown.set_length(targets);
                 shown.set_position(stages.counters.probes());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

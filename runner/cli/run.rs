@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::compile::{Keep, workshop};
 use super::interrupt::Interrupts;
@@ -15,8 +15,9 @@ use super::table::Table;
 use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
 use crate::check::FileState;
 use crate::clock::Clock;
-use crate::config::{Diagnostics, parse_name};
+use crate::config::parse_name;
 use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
+use crate::reload::{Follow, Loaded, Loader, ReloadReport, WatchMode, asking, follow};
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
@@ -45,15 +46,39 @@ pub(super) struct RunArgs {
     /// Run the pipelines that are right even if others are not
     #[arg(long)]
     allow_partial: bool,
+    /// How changes of files are seen while the pipelines run
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    watch: Watch,
+}
+
+/// How changes of files are seen.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Watch {
+    /// By events of the system, and by looking at the files every two seconds.
+    Auto,
+    /// By looking at the files every second.
+    Poll,
+    /// Not at all: SIGHUP has them read again.
+    Off,
+}
+
+impl From<Watch> for WatchMode {
+    fn from(watch: Watch) -> Self {
+        match watch {
+            Watch::Auto => Self::Auto,
+            Watch::Poll => Self::Poll,
+            Watch::Off => Self::Off,
+        }
+    }
 }
 
 /// Runs the pipelines.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let mut diagnostics = Diagnostics::default();
     // A run that ends by itself has a state folder of its own, which goes away with it.
     let state = (!args.once).then(|| Arc::new(FileState::new(&Clock::system())));
-    let workshop = workshop(Keep::InState(&args.data, &args.runner), state.clone())?;
-    let built = pipeline::build_all(&args.pipelines.paths, &workshop, &mut diagnostics);
+    let workshop = Arc::new(workshop(Keep::InState(&args.data, &args.runner), state.clone())?);
+    let mut loader = Loader::new(args.pipelines.paths, workshop, &Clock::system());
+    let Loaded { next: built, diagnostics, .. } = loader.load();
     validate::tell(&diagnostics);
     if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {
         return Ok(Exit::Config);
@@ -66,6 +91,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     };
     let job = Job {
         built,
+        loader: (!args.once).then_some((loader, args.watch.into())),
         once: args.once,
         limit: args.limit,
         data: args.data,
@@ -103,7 +129,9 @@ pub(super) enum Show {
 /// Pipelines and how they shall be run.
 pub(super) struct Job {
     /// The pipelines.
-    pub(super) built: Vec<Built>,
+    pub(super) built: Vec<Arc<Built>>,
+    /// What follows the pipelines' files, and how; none where they are read once.
+    pub(super) loader: Option<(Loader, WatchMode)>,
     /// Each target once.
     pub(super) once: bool,
     /// Only the first so many targets.
@@ -125,27 +153,30 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     let clock = Clock::system();
     let (switch, stop) = StopSwitch::new(&clock);
     let switch = Arc::new(switch);
-    let interrupts = Interrupts::listen(Arc::clone(&switch)).context("cannot listen to signals")?;
+    let (ask, asked) = asking();
+    let ask = job.loader.is_some().then_some(ask);
+    let interrupts = Interrupts::listen(Arc::clone(&switch), ask).context("cannot listen to signals")?;
     let table = (job.show == Show::Table).then(Table::default);
     let once = job.once;
     let until = job.until;
-    let runner = match start(job, table.clone(), stop) {
+    let mut job = job;
+    let loader = job.loader.take();
+    let mut runner = match start(job, table.clone(), stop).await {
         Ok(runner) => runner,
         Err(error) => return refused(error),
     };
-    let progress = if once { Progress::show(runner.targets(), Arc::clone(runner.stages())) } else { None };
-    let finished = runner.finished();
-    tokio::pin!(finished);
-    let result = match until {
-        None => finished.await,
-        Some(length) => tokio::select! {
-            result = &mut finished => result,
-            () = tokio::time::sleep(length) => {
-                switch.raise(pipeline::StopLevel::Drain);
-                finished.await
-            }
-        },
+    let progress = if once { Progress::show(Arc::clone(runner.stages())) } else { None };
+    let running = async {
+        let Some((mut loader, watch)) = loader else { return runner.ended().await };
+        runner.running().for_each(|built| loader.runs(built));
+        follow(&mut runner, Follow { loader, watch, asked, tell: Box::new(tell), clock: clock.clone() })
+            .await;
     };
+    tokio::select! {
+        () = running => {}
+        () = over(until) => switch.raise(pipeline::StopLevel::Drain),
+    }
+    let result = runner.finished().await;
     drop(progress);
     if let Some(table) = table {
         output::data(&table.text(output::stdout_has_colour()))?;
@@ -160,7 +191,7 @@ pub(super) async fn work(job: Job) -> anyhow::Result<Exit> {
     })
 }
 
-fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartError> {
+async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartError> {
     let show = job.show;
     let colour = output::stdout_has_colour();
     let options = RunnerOptions {
@@ -169,6 +200,7 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
         name: job.runner,
         once: job.once,
         limit: job.limit,
+        concurrency: None,
         grace: GRACE,
         state: job.state,
         follower: (show != Show::Nothing).then(|| {
@@ -183,14 +215,28 @@ fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, StartErro
             }) as Box<dyn Fn() -> FollowerSpec>
         }),
     };
-    Runner::start(job.built, &options, stop)
+    Runner::start(job.built, options, stop).await
+}
+
+/// Shows what is wrong in files that were read again.
+fn tell(report: &ReloadReport) {
+    validate::tell(&report.diagnostics);
+}
+
+/// Waits for the end of a run that ends by itself after some time; for ever without one.
+async fn over(length: Option<Duration>) {
+    match length {
+        Some(length) => tokio::time::sleep(length).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How the program ends where a runner could not start.
 fn refused(error: StartError) -> anyhow::Result<Exit> {
-    let exit = match &error {
-        StartError::Sink(SinkError::Locked { .. }) => Exit::Locked,
-        StartError::Sink(SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. }) => Exit::Config,
+    let StartError::Sink(sink) = &error else { return Err(error.into()) };
+    let exit = match &**sink {
+        SinkError::Locked { .. } => Exit::Locked,
+        SinkError::OtherFileSystem { .. } | SinkError::ResultsPath { .. } => Exit::Config,
         _ => return Err(error.into()),
     };
     output::error(&error.to_string());

@@ -30,6 +30,47 @@ config_table! {
         ip_version: IpVersionText = r#""any""#,
         /// How TLS is done.
         tls: TlsText,
+        /// Whether and when a probe that failed is tried again.
+        retry: RetryText,
+    }
+}
+
+config_table! {
+    /// Whether and when a probe that failed (`down` or `unknown`) is tried again. Every attempt is a row;
+    /// `is_final` marks the one that decides. No attempt begins that could not end before the target is due
+    /// again.
+    pub struct RetryText, "[request.retry]" {
+        /// How many attempts a probe has at most, the first one included; 1 to 64.
+        attempts: Located<u64> = "1",
+        /// The longest pause before the second attempt; it doubles for each one after. A pause is drawn by
+        /// chance from nothing to that, so that targets that failed together do not come back together.
+        backoff: Located<Duration> = r#""500ms""#,
+        /// What the pauses grow to at most; at most 1 h.
+        backoff_max: Located<Duration> = r#""30s""#,
+        /// What is tried again.
+        on: Vec<RetryOnText> = r#"["connect", "timeout", "5xx"]"#,
+    }
+}
+
+config_enum! {
+    /// What is tried again: groups of error kinds, responses, verdicts.
+    pub enum RetryOnText {
+        /// Name resolution.
+        Dns = "dns",
+        /// Making or keeping the connection.
+        Connect = "connect",
+        /// The TLS handshake and the certificate.
+        Tls = "tls",
+        /// The deadline.
+        Timeout = "timeout",
+        /// A response that is no valid HTTP, or not whole.
+        Http = "http",
+        /// Limits and faults of the runner itself.
+        Local = "local",
+        /// A response with a status of 500 to 599, where the checks call it down.
+        ServerError = "5xx",
+        /// Any verdict that makes the target down or unknown.
+        Check = "check",
     }
 }
 

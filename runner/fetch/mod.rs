@@ -23,6 +23,7 @@ mod redirect;
 mod progress;
 mod classify;
 mod limits;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use http::uri::{Authority, Uri};
 use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
 use url::Url;
 
-pub use self::config::{IpVersionText, RequestText, TlsText};
+pub use self::config::{IpVersionText, RequestText, RetryOnText, RetryText, TlsText};
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 use self::progress::Progress;
@@ -42,6 +43,7 @@ pub use self::request::{
     RequestSpec, TlsOptions,
 };
 use self::resolve::Resolver;
+pub use self::retry::Retry;
 use self::tls::TlsBase;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure};

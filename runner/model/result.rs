@@ -30,6 +30,8 @@ pub struct ProbeResult {
     pub attempt: u32,
     /// Whether this attempt decides the probe.
     pub is_final: bool,
+    /// Whether the target was in a maintenance window when the probe was due.
+    pub in_maintenance: bool,
     /// The method of the first request.
     pub method: http::Method,
     /// The sum of the attempt.

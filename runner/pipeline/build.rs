@@ -2,6 +2,7 @@
 //! started. All problems are told at once.
 
 mod checks;
+mod inputs;
 mod request;
 mod sinks;
 mod targets;
@@ -16,18 +17,21 @@ use toml::de::DeValue;
 use twox_hash::XxHash3_64;
 
 pub use checks::Workshop;
-pub use sinks::{ParquetPlan, SinkPlan};
+use inputs::Inputs;
+pub(crate) use sinks::compare;
+pub use sinks::{DeadLetterPlan, ParquetPlan, SinkPlan};
 use targets::LoadedTargets;
 
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
+use super::places::Limits;
 use super::record::RecordPlan;
 use super::supply::SupplyPlan;
 use crate::check::CheckSet;
-use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Place};
-use crate::fetch::Request;
+use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
+use crate::fetch::{Request, Retry};
 use crate::model::Target;
-use crate::source::{EVERY_MAX, EVERY_MIN};
+use crate::schedule::Timing;
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -38,26 +42,38 @@ pub struct Built {
     pub generation: Arc<str>,
     /// What is probed.
     pub targets: Vec<Arc<Target>>,
-    /// The files and folders that the targets were read from.
-    pub inputs: Vec<PathBuf>,
     /// Where targets come from while the pipeline runs.
     pub supplies: Vec<Arc<SupplyPlan>>,
-    /// How often a target without an interval of its own is probed.
-    pub every: Duration,
+    /// When a target without an interval of its own is due.
+    pub timing: Timing,
+    /// A probe that could not begin so long after it was due is skipped.
+    pub expires: Option<Duration>,
+    /// How many probes may be in flight.
+    pub limits: Limits,
     /// How each target is asked.
     pub request: Request,
+    /// Whether and when a probe that failed is tried again.
+    pub retry: Retry,
     /// What judges each exchange.
     pub checks: Arc<CheckSet>,
     /// Where results go.
     pub sinks: SinkPlan,
+    /// Where probes that failed in every attempt go as well.
+    pub dead_letter: Option<DeadLetterPlan>,
     /// What is recorded, if anything.
     pub record: Option<RecordPlan>,
 }
 
 impl Built {
-    /// How often a target is probed.
-    pub fn every(&self, target: &Target) -> Duration {
-        target.every.unwrap_or(self.every)
+    /// Whether it is the same generation.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+}
+
+impl AsRef<Built> for Built {
+    fn as_ref(&self) -> &Built {
+        self
     }
 }
 
@@ -67,49 +83,75 @@ pub fn build_all(paths: &[PathBuf], workshop: &Workshop, diagnostics: &mut Diagn
     let files = files::find(paths, diagnostics);
     let mut built = Vec::new();
     for file in &files {
-        let mut found = Diagnostics::default();
-        let pipeline = build(file, workshop, &mut found);
-        // A pipeline is either whole or not there.
-        if let Some(pipeline) = pipeline
-            && !found.has_errors()
-        {
-            built.push(pipeline);
-        }
-        diagnostics.absorb(found);
+        built.extend(build(file, workshop, diagnostics));
     }
-    sinks::compare(&mut built, diagnostics);
-    targets::one_stdin(&mut built, diagnostics);
+    compare(&mut built, diagnostics);
     built
+}
+
+/// A pipeline as it was built, and what it was made from.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The pipeline; none if its file is wrong.
+    pub built: Option<Built>,
+    /// Every file that was read, or was to be read, and every folder that was looked through.
+    pub inputs: Vec<PathBuf>,
 }
 
 /// Reads and builds one pipeline.
 pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnostics) -> Option<Built> {
-    let document = Document::read(&file.path, diagnostics)?;
-    let text = read(&document, diagnostics)?;
-    let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
-    let site = Site { document: &document, base: &base };
+    attempt(file, workshop, diagnostics).built
+}
 
-    let every = schedule(&text, site, diagnostics);
+/// Reads and builds one pipeline, and tells what it is made from, right or wrong.
+pub fn attempt(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnostics) -> Attempt {
+    let inputs = Inputs::default();
+    inputs.note(&file.path);
+    let before = diagnostics.count(Level::Error);
+    let built = Document::read(&file.path, diagnostics)
+        .and_then(|document| of_document(file, &document, &inputs, workshop, diagnostics));
+    // A pipeline is either whole or not there.
+    let built = built.filter(|_| diagnostics.count(Level::Error) == before);
+    Attempt { built, inputs: inputs.into_paths() }
+}
+
+fn of_document(
+    file: &PipelineFile,
+    document: &Document,
+    inputs: &Inputs,
+    workshop: &Workshop,
+    diagnostics: &mut Diagnostics,
+) -> Option<Built> {
+    let text = read(document, diagnostics)?;
+    let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
+    let site = Site { document, base: &base, inputs };
+
+    let timing = text.schedule.timing(document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, site, diagnostics);
+    let retry = text.request.retry.checked(document, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
-    let record = RecordPlan::of(&text, &document, diagnostics);
+    let dead_letter = sinks::dead_letters(&text, &file.name, site, diagnostics);
+    let record = RecordPlan::of(&text, document, diagnostics);
 
-    let (every, loaded, request, checks) = (every?, targets?, request?, checks?);
-    let LoadedTargets { targets, inputs, supplies } = loaded;
-    warn_of_overlap(&text, every, &targets, site, diagnostics);
-    let generation = generation(&text, &targets, &checks.fingerprint, &request.fingerprint);
+    let (timing, loaded, request, retry, checks) = (timing?, targets?, request?, retry?, checks?);
+    let LoadedTargets { targets, supplies } = loaded;
+    warn_of_overlap(&text, &timing, &retry, &targets, site, diagnostics);
+    let generation = generation(&text, &targets, &supplies, &checks.fingerprint, &request.fingerprint);
     Some(Built {
         name: Arc::clone(&file.name),
         generation,
         targets,
-        inputs,
         supplies,
-        every,
+        timing,
+        expires: text.schedule.expires.as_ref().map(|expires| expires.value),
+        limits: Limits::default(),
         request: request.request,
+        retry,
         checks: Arc::new(checks.set),
         sinks: sinks?,
+        dead_letter: dead_letter.ok()?,
         record: record.ok()?,
     })
 }
@@ -119,6 +161,7 @@ pub fn build(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagnos
 struct Site<'a> {
     document: &'a Document,
     base: &'a Path,
+    inputs: &'a Inputs,
 }
 
 fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineText> {
@@ -127,51 +170,60 @@ fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineTe
     PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })
 }
 
-fn schedule(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Duration> {
-    let every = &text.schedule.every;
-    if (EVERY_MIN..=EVERY_MAX).contains(&every.value) {
-        return Some(every.value);
-    }
-    let message = "an interval is at least 100ms and at most 366d";
-    diagnostics.add(Diagnostic::error(Code::BadValue, every.place(site.document), message));
-    None
-}
-
-/// An attempt that may outlast the interval of its target misses ticks when the target is slow.
+/// A probe that may outlast the interval of its target misses ticks when the target is slow.
 fn warn_of_overlap(
     text: &PipelineText,
-    every: Duration,
+    timing: &Timing,
+    retry: &Retry,
     targets: &[Arc<Target>],
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
 ) {
     let timeout = &text.request.timeout;
-    let outlasted = |target: &&Arc<Target>| timeout.value > target.every.unwrap_or(every);
+    let longest = retry.longest(timeout.value);
+    let outlasted = |target: &&Arc<Target>| {
+        let every = target.every.or(timing.interval());
+        every.is_some_and(|every| longest > every)
+    };
     let mut found = targets.iter().filter(outlasted);
     let Some(first) = found.next() else { return };
-    let message = match found.count() {
-        0 => format!(
-            "an attempt at \"{}\" may take longer than its interval, and then misses ticks",
-            first.name
-        ),
-        more => format!(
-            "attempts at \"{}\" and {more} more may take longer than their intervals, and then miss ticks",
-            first.name
-        ),
+    let name = &first.name;
+    let more = found.count();
+    let (message, hint) = if timeout.value > first.every.or(timing.interval()).unwrap_or(longest) {
+        let message = match more {
+            0 => format!("an attempt at \"{name}\" may take longer than its interval, and then misses ticks"),
+            more => format!(
+                "attempts at \"{name}\" and {more} more may take longer than their intervals, and then miss ticks"
+            ),
+        };
+        (message, "make timeout in [request] shorter than the interval, or the interval longer")
+    } else {
+        let of = if more == 0 { format!("\"{name}\"") } else { format!("\"{name}\" and {more} more") };
+        let message = format!(
+            "all attempts at {of} with their pauses may take {}, longer than the interval: then the last ones \
+             are left out",
+            crate::config::format_duration(longest)
+        );
+        (message, "shorten timeout or backoff, or have fewer attempts, or a longer interval")
     };
-    let place = match (&timeout.span, &text.schedule.every.span) {
-        (Some(_), _) | (None, None) => timeout.place(site.document),
-        (None, Some(_)) => text.schedule.every.place(site.document),
+    let attempts = &text.request.retry.attempts;
+    let place = match (&timeout.span, &attempts.span) {
+        (_, Some(_)) if retry.attempts() > 1 => attempts.place(site.document),
+        (Some(_), _) => timeout.place(site.document),
+        (None, _) => text.schedule.every.place(site.document),
     };
-    diagnostics.add(
-        Diagnostic::warning(Code::Suspicious, place, message)
-            .hint("make timeout in [request] shorter than the interval, or the interval longer"),
-    );
+    diagnostics.add(Diagnostic::warning(Code::Suspicious, place, message).hint(hint));
 }
 
 /// The hash of the resolved configuration: what the file says, its headers and body included, the targets,
 /// the plugins and the certificate authorities.
-fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str, authorities: &str) -> Arc<str> {
+fn generation(
+    text: &PipelineText,
+    targets: &[Arc<Target>],
+    supplies: &[Arc<SupplyPlan>],
+    plugins: &str,
+    authorities: &str,
+) -> Arc<str> {
     let mut hasher = XxHash3_64::with_seed(0);
     let mut add = |part: &str| {
         hasher.write(part.as_bytes());
@@ -184,6 +236,8 @@ fn generation(text: &PipelineText, targets: &[Arc<Target>], plugins: &str, autho
     request_text.headers.values().for_each(|value| add(value.value.expose()));
     request_text.body.iter().for_each(|body| add(body.expose()));
     add(authorities);
+    // With the headers and authorities of dynamic sources.
+    supplies.iter().for_each(|supply| add(&supply.identity.to_string()));
     for target in targets {
         add(&target.name);
         add(&target.url);

@@ -4,7 +4,7 @@ use crate::check::CheckText;
 use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
 use crate::schedule::ScheduleText;
-use crate::sink::SinkText;
+use crate::sink::{DeadLetterText, SinkText};
 use crate::source::SourceText;
 
 config_table! {
@@ -26,6 +26,8 @@ config_table! {
         sinks: Vec<Located<SinkText>>,
         /// Whether results go to Parquet under `results/` where the file names no `parquet` sink.
         default_sink: bool = "true",
+        /// Where probes that failed in every attempt go as well; nowhere where it is left out.
+        dead_letter: Option<DeadLetterText>,
         /// What is recorded, to be judged again by `probity replay`; nothing where it is left out.
         record: Option<RecordText>,
     }

@@ -29,16 +29,10 @@ pub fn find(paths: &[PathBuf], diagnostics: &mut Diagnostics) -> Vec<PipelineFil
         for file in files_of(path, diagnostics) {
             let Some(name) = name_of(&file, diagnostics) else { continue };
             match found.get(&name) {
-                Some(first) if is_same_file(first, &file) => {}
-                Some(first) => diagnostics.add(
-                    Diagnostic::error(
-                        Code::DuplicatePipeline,
-                        Place::file(&file),
-                        format!("two pipelines are called \"{name}\""),
-                    )
-                    .also("the other one is here", Place::file(first))
-                    .hint("a pipeline's name is its file's name: rename one of the files"),
-                ),
+                Some(first) => {
+                    let first = PipelineFile { name: Arc::clone(&name), path: first.clone() };
+                    same_name(&first, &PipelineFile { name, path: file }, diagnostics);
+                }
                 None => {
                     found.insert(name, file);
                 }
@@ -46,6 +40,19 @@ pub fn find(paths: &[PathBuf], diagnostics: &mut Diagnostics) -> Vec<PipelineFil
         }
     }
     found.into_iter().map(|(name, path)| PipelineFile { name, path }).collect()
+}
+
+/// Tells of two files of one name, unless they are one.
+pub fn same_name(first: &PipelineFile, second: &PipelineFile, diagnostics: &mut Diagnostics) {
+    if is_same_file(&first.path, &second.path) {
+        return;
+    }
+    let message = format!("two pipelines are called \"{}\"", second.name);
+    diagnostics.add(
+        Diagnostic::error(Code::DuplicatePipeline, Place::file(&second.path), message)
+            .also("the other one is here", Place::file(&first.path))
+            .hint("a pipeline's name is its file's name: rename one of the files"),
+    );
 }
 
 fn files_of(path: &Path, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {

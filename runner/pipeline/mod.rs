@@ -7,27 +7,31 @@
 mod config;
 mod files;
 mod build;
-mod ticks;
+mod supply;
+mod supplies;
+mod roster;
+mod places;
 mod record;
 mod stages;
 mod run;
 mod stop;
-mod supply;
 mod writers;
 mod summary;
 mod runner;
 
-pub use build::{Built, ParquetPlan, SinkPlan, Workshop, build, build_all};
+pub(crate) use build::compare;
+pub use build::{Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all};
 pub use config::{PipelineText, RecordText, RecordWhenText};
-pub use files::{PipelineFile, RUNNER_FILE, find};
+pub use files::{PipelineFile, RUNNER_FILE, find, same_name};
+pub use places::{Limits, Places};
 pub use record::{
     Change, Compared, RecordCounters, RecordFolders, RecordPlan, RecordReader, Recorder, Replay, Replayed,
     Selection, Unreadable, When, records_folder,
 };
-pub use run::run;
-pub use runner::{Runner, RunnerOptions, StartError};
+pub use roster::Merged;
+pub use run::{Live, Order};
+pub use runner::{Changed, Runner, RunnerOptions, StartError};
 pub use stages::{RunCounters, Stages};
 pub use stop::{Stop, StopLevel, StopSwitch};
 pub use summary::RunSummary;
 pub use supply::{Receipt, Supplied, SupplyContext, SupplyPlan, SupplyUpdate, supply};
-pub use ticks::{Once, Ticks};

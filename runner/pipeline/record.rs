@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -69,53 +69,58 @@ struct Job {
 /// Takes attempts and has them written by a thread of its own.
 #[derive(Debug)]
 pub struct Recorder {
-    queue: Arc<RecordQueue<Job>>,
+    folders: RecordFolders,
+    clock: Clock,
     counters: Arc<RecordCounters>,
+    /// The thread's queue, once anything is to be recorded.
+    queue: OnceLock<Arc<RecordQueue<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     has_left_out: AtomicBool,
 }
 
 impl Recorder {
-    /// A recorder that records nothing.
-    pub fn off() -> Self {
-        let queue = Arc::new(RecordQueue::default());
-        queue.end();
+    /// A recorder that records nothing so far.
+    pub fn new(folders: RecordFolders, clock: &Clock) -> Self {
         Self {
-            queue,
+            folders,
+            clock: clock.clone(),
             counters: Arc::default(),
+            queue: OnceLock::new(),
             thread: Mutex::default(),
             has_left_out: AtomicBool::new(false),
         }
     }
 
-    /// Starts the thread, where any of the pipelines records. It mends what an earlier run left torn.
-    pub fn start(pipelines: &[Built], folders: RecordFolders, clock: &Clock) -> io::Result<Self> {
-        let mut recorder = Self::off();
-        let recording: Vec<_> = pipelines.iter().filter(|pipeline| pipeline.record.is_some()).collect();
-        if recording.is_empty() {
-            return Ok(recorder);
+    /// Starts the thread, where any of the pipelines records and it does not run yet. It mends what an
+    /// earlier run left torn.
+    pub(super) fn start_for<'a>(&self, pipelines: impl Iterator<Item = &'a Built>) -> io::Result<()> {
+        let recording: Vec<_> = pipelines.filter(|pipeline| pipeline.record.is_some()).collect();
+        if recording.is_empty() || self.queue.get().is_some() {
+            return Ok(());
         }
-        recorder.queue = Arc::new(RecordQueue::default());
+        let queue = Arc::new(RecordQueue::default());
         let mut work = Work {
-            queue: Arc::clone(&recorder.queue),
-            counters: Arc::clone(&recorder.counters),
-            clock: clock.clone(),
-            folders,
+            queue: Arc::clone(&queue),
+            counters: Arc::clone(&self.counters),
+            clock: self.clock.clone(),
+            folders: self.folders.clone(),
             places: HashMap::new(),
         };
         for pipeline in recording {
             work.place(pipeline);
         }
         let thread = thread::Builder::new().name("record".to_owned()).spawn(move || work.run())?;
-        recorder.thread = Mutex::new(Some(thread));
-        Ok(recorder)
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let _ = self.queue.set(queue);
+        Ok(())
     }
 
     /// Has an attempt recorded, if its pipeline wants that. Never waits.
     pub(super) fn offer(&self, pipeline: &Arc<Built>, row: &ProbeResult, notes: Vec<CallNote>) {
         let Some(plan) = pipeline.record.as_ref().filter(|plan| plan.wants(row.outcome)) else { return };
         let job = || Job { pipeline: Arc::clone(pipeline), row: row.clone(), notes };
-        if self.queue.push(row.exchange.body.len().min(plan.max_body), job) {
+        let bytes = row.exchange.body.len().min(plan.max_body);
+        if self.queue.get().is_some_and(|queue| queue.push(bytes, job)) {
             return;
         }
         self.counters.left_out.fetch_add(1, Ordering::Relaxed);
@@ -131,16 +136,17 @@ impl Recorder {
 
     /// Writes what waits, and ends. What is not written after `at_most` is left out. Blocks.
     pub(super) fn finish(&self, at_most: Duration) {
-        self.queue.close();
+        let Some(queue) = self.queue.get() else { return };
+        queue.close();
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        if self.queue.wait_for_end(at_most) {
+        if queue.wait_for_end(at_most) {
             if thread.join().is_err() {
                 error!("the recorder ended by a fault of the runner: records are missing");
             }
             return;
         }
         // To wait for the thread would be to hang with it in a system call, until the process ends.
-        let left = self.queue.end();
+        let left = queue.end();
         self.counters.left_out.fetch_add(left, Ordering::Relaxed);
         warn!(records = left, "records could not be written in time: they are missing");
     }
@@ -149,7 +155,9 @@ impl Recorder {
 /// Lets the thread end, also where a runner could not be started.
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.queue.close();
+        if let Some(queue) = self.queue.get() {
+            queue.close();
+        }
     }
 }
 
@@ -182,9 +190,6 @@ struct Place {
 impl Work {
     fn run(mut self) {
         let _ended = EndOnDrop(Arc::clone(&self.queue));
-        for place in self.places.values_mut() {
-            place.files.mend();
-        }
         loop {
             match self.queue.next(LOOK) {
                 Next::Job(job) => self.write(&job),
@@ -205,9 +210,10 @@ impl Work {
 
     fn place(&mut self, pipeline: &Built) -> &mut Place {
         let RecordFolders { data, runner, run_id } = &self.folders;
-        self.places.entry(Arc::clone(&pipeline.name)).or_insert_with(|| Place {
-            files: RecordFiles::new(records_folder(pipeline, data, runner), Arc::clone(run_id)),
-            is_failing: false,
+        self.places.entry(Arc::clone(&pipeline.name)).or_insert_with(|| {
+            let files = RecordFiles::new(records_folder(pipeline, data, runner), Arc::clone(run_id));
+            files.mend();
+            Place { files, is_failing: false }
         })
     }
 

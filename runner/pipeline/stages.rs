@@ -1,11 +1,10 @@
 //! What all pipelines of a runner share: the parts of the stages, the numbers of rows, the counters.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
+use super::places::Places;
 use super::record::Recorder;
 use crate::check::CheckPool;
 use crate::clock::Clock;
@@ -23,8 +22,12 @@ pub struct Stages {
     pub checks: CheckPool,
     /// Keeps attempts to be judged again, for the pipelines that want that.
     pub recorder: Recorder,
-    /// A permit for each probe in flight, over all pipelines.
-    pub permits: Arc<Semaphore>,
+    /// Places for probes in flight, over all pipelines.
+    pub places: Places,
+    /// Each target once instead of again and again.
+    pub once: bool,
+    /// Where sources remember what they have seen; none where they remember nothing on disk.
+    pub seen: Option<PathBuf>,
     /// How long probes in flight may go on when the end has come.
     pub grace: Duration,
     /// What happened so far.
@@ -53,6 +56,7 @@ pub struct RunCounters {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     missed: AtomicU64,
     lost: AtomicU64,
+    targets: AtomicU64,
 }
 
 /// What is counted of a row, once the sink has it.
@@ -77,6 +81,22 @@ impl RunCounters {
             self.outcomes[at].fetch_add(1, Ordering::Relaxed);
         }
         self.missed.fetch_add(u64::from(row.missed), Ordering::Relaxed);
+    }
+
+    /// Notes that a pipeline has another number of targets.
+    pub(super) fn targets_are(&self, before: usize, now: usize) {
+        self.targets.fetch_add(now as u64, Ordering::Relaxed);
+        self.targets.fetch_sub(before as u64, Ordering::Relaxed);
+    }
+
+    /// Notes a target that is probed once.
+    pub(super) fn one_target(&self) {
+        self.targets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Targets at present, over all pipelines, those that were probed once included.
+    pub fn targets(&self) -> u64 {
+        self.targets.load(Ordering::Relaxed)
     }
 
     /// Counts rows that no sink took.

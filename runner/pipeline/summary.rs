@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::record::RecordCounters;
 use super::stages::Stages;
+use super::writers::End;
 use crate::model::Outcome;
 use crate::sink::{WriterCounters, WriterSummary};
 
@@ -44,18 +45,33 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
-    pub(super) fn of(stages: &Stages, folders: Vec<PathBuf>) -> Self {
+    /// With what the stages have counted, and where the files are.
+    pub(super) fn of(self, stages: &Stages, folders: Vec<PathBuf>) -> Self {
+        let lost = self.lost + stages.counters.lost();
         Self {
+            targets: stages.counters.targets(),
             probes: stages.counters.probes(),
             by_outcome: Outcome::ALL.map(|outcome| stages.counters.of(outcome)),
             missed: stages.counters.missed(),
-            lost: stages.counters.lost(),
+            lost,
             folders,
-            ..Self::default()
+            ..self
         }
     }
 
-    pub(super) fn add(&mut self, written: &WriterSummary, counters: &WriterCounters) {
+    /// Adds what a writer came to; none if it ended by a fault of ours.
+    pub(super) fn add_end(&mut self, end: Option<End>) {
+        match end {
+            Some((Ok(written), counters)) => self.add(&written, &counters),
+            Some((Err(error), _)) => {
+                tracing::error!(%error, "a sink did not end in time; what it has not sealed is in its journal");
+                self.faults += 1;
+            }
+            None => self.faults += 1,
+        }
+    }
+
+    fn add(&mut self, written: &WriterSummary, counters: &WriterCounters) {
         self.rows += written.rows;
         self.verdicts += written.check_rows;
         self.files += written.files_published;

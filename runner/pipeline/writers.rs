@@ -1,20 +1,25 @@
 //! The writers of a runner: one for each results folder, shared by the pipelines that write there, and
-//! one for those that write to none. And how they end: all by one deadline.
+//! one for those that write to none. They come and go with the pipelines that want them, change while
+//! they are at work, and end all by one deadline.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::future::pending;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::runner::RunnerOptions;
 use super::stages::Stages;
 use super::{Built, RunSummary, Stop, StopLevel};
 use crate::clock::Instant;
 use crate::sink::{
-    FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, StopSignal, Writer, WriterSpec,
+    DeadLetters, FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, StopSignal, StoreRules,
+    Writer, WriterChange, WriterCounters, WriterSpec, WriterSummary,
 };
+use crate::telemetry::spawn;
 
 /// Results that may wait for a writer.
 const RESULTS_WAITING: usize = 4_096;
@@ -25,52 +30,142 @@ const SEAL_AT_ONCE: Duration = Duration::from_secs(2);
 /// After midnight, how long beyond the longest time-out a day's last results are waited for.
 const DAY_MARGIN: Duration = Duration::from_mins(1);
 
+/// What identifies a results folder: the path with its links followed, as far as it exists. None for
+/// pipelines that write to no folder.
+type Key = Option<PathBuf>;
+
 /// The writers, and where they write.
-#[derive(Default)]
 pub(super) struct Writers {
-    all: Vec<Writer>,
+    runner: Arc<str>,
+    run_id: Arc<str>,
+    open: BTreeMap<Key, Open>,
+    closing: Vec<Closing>,
+    /// What those came to that have ended.
+    ended: RunSummary,
     folders: Vec<PathBuf>,
 }
 
+/// A writer at work, and how.
+struct Open {
+    writer: Writer,
+    rules: Option<StoreRules>,
+    followers: Vec<String>,
+}
+
+/// A writer that nobody wants any more: it ends with the last row of those that were in flight.
+struct Closing {
+    key: Key,
+    signal: StopSignal,
+    end: JoinHandle<End>,
+}
+
+/// How a writer ended, and what it counted.
+pub(super) type End = (Result<WriterSummary, SinkError>, Arc<WriterCounters>);
+
 impl Writers {
-    /// Opens a writer for each results folder; returns the sender of each pipeline, in their order.
-    pub(super) fn open(
-        pipelines: &[Built],
+    /// None so far.
+    pub(super) fn new(runner: &str, run_id: &str) -> Self {
+        Self {
+            runner: runner.into(),
+            run_id: run_id.into(),
+            open: BTreeMap::new(),
+            closing: Vec::new(),
+            ended: RunSummary::default(),
+            folders: Vec::new(),
+        }
+    }
+
+    /// Brings the writers to what these pipelines want, those that are wanted no more aside. Returns the
+    /// sender of each pipeline, or why there is none: then nothing has changed for the others.
+    pub(super) async fn open_for(
+        &mut self,
+        pipelines: &[&Built],
         options: &RunnerOptions,
-        runner: &str,
-        run_id: &str,
-    ) -> Result<(Self, Vec<ResultSender>), SinkError> {
-        let mut writers = Self::default();
-        let mut senders: HashMap<Option<PathBuf>, ResultSender> = HashMap::new();
-        let folders: Vec<_> = pipelines.iter().map(|pipeline| folder_of(pipeline, &options.data)).collect();
-        for (pipeline, folder) in pipelines.iter().zip(&folders) {
-            if senders.contains_key(folder) {
+    ) -> Vec<Result<ResultSender, Arc<SinkError>>> {
+        let keys: Vec<Key> = pipelines.iter().map(|pipeline| key_of(pipeline, &options.data)).collect();
+        let mut senders: HashMap<Key, Result<ResultSender, Arc<SinkError>>> = HashMap::new();
+        for (pipeline, key) in pipelines.iter().zip(&keys) {
+            if senders.contains_key(key) {
                 continue;
             }
-            let together = pipelines.iter().zip(&folders).filter(|(_, other)| *other == folder);
-            let group: Vec<_> = together.map(|(pipeline, _)| pipeline).collect();
-            let writer = Writer::start(WriterSpec {
-                parquet: parquet(pipeline, &group, options),
-                followers: followers(&group, options),
-                capacity: RESULTS_WAITING,
-                runner: runner.into(),
-                run_id: run_id.into(),
-                clock: options.clock.clone(),
-            })?;
-            senders.insert(folder.clone(), writer.sender());
-            writers.all.push(writer);
-            let shown = pipeline.sinks.parquet.as_ref().map(|plan| options.data.join(&plan.path));
-            writers.folders.extend(shown);
+            let together = pipelines.iter().zip(&keys).filter(|(_, other)| *other == key);
+            let group: Vec<_> = together.map(|(pipeline, _)| *pipeline).collect();
+            let sender = self.open_one(key, pipeline, &group, options).await;
+            senders.insert(key.clone(), sender.map_err(Arc::new));
         }
-        let senders = folders.iter().filter_map(|folder| senders.get(folder).cloned()).collect();
-        Ok((writers, senders))
+        keys.iter().filter_map(|key| senders.get(key).cloned()).collect()
+    }
+
+    async fn open_one(
+        &mut self,
+        key: &Key,
+        pipeline: &Built,
+        group: &[&Built],
+        options: &RunnerOptions,
+    ) -> Result<ResultSender, SinkError> {
+        let parquet = parquet(pipeline, group, options);
+        let rules = parquet.as_ref().map(rules_of);
+        let followers = followers(group, options);
+        let names: Vec<_> = followers.iter().map(|spec| spec.name.clone()).collect();
+        if let Some(open) = self.open.get_mut(key) {
+            let sender = open.writer.sender();
+            if open.rules != rules || open.followers != names {
+                // One that has been stopped takes nothing more anyway.
+                let _ = sender.change(WriterChange { rules, followers }).await;
+                (open.rules, open.followers) = (rules, names);
+            }
+            return Ok(sender);
+        }
+        self.wait_for_closing(key).await;
+        let shown = parquet.as_ref().map(|spec| spec.results.clone());
+        let spec = WriterSpec {
+            parquet,
+            followers,
+            capacity: RESULTS_WAITING,
+            runner: Arc::clone(&self.runner),
+            run_id: Arc::clone(&self.run_id),
+            clock: options.clock.clone(),
+        };
+        // Taking the lock and making folders may block.
+        let started = tokio::task::spawn_blocking(move || Writer::start(spec)).await;
+        let writer = started.map_err(|_| SinkError::StillWriting)??;
+        self.folders.extend(shown.filter(|folder| !self.folders.contains(folder)));
+        let sender = writer.sender();
+        self.open.insert(key.clone(), Open { writer, rules, followers: names });
+        Ok(sender)
+    }
+
+    /// Its lock is held until it has ended.
+    async fn wait_for_closing(&mut self, key: &Key) {
+        for closing in self.closing.iter_mut().filter(|closing| closing.key == *key) {
+            while !closing.end.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// Ends the writers that none of these pipelines wants, once what is in flight has landed.
+    pub(super) async fn keep_for(&mut self, pipelines: &[&Built], options: &RunnerOptions) {
+        let (ended, closing): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.closing).into_iter().partition(|closing| closing.end.is_finished());
+        self.closing = closing;
+        for closing in ended {
+            self.ended.add_end(closing.end.await.ok());
+        }
+        let wanted: HashSet<Key> = pipelines.iter().map(|pipeline| key_of(pipeline, &options.data)).collect();
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.open).into_iter().partition(|(key, _)| wanted.contains(key));
+        self.open = stay;
+        self.closing.extend(go.into_iter().map(|(key, open)| Closing::begin(key, open.writer)));
     }
 
     /// Waits until every writer has sealed its files: as long as it takes in a run that ends by itself,
     /// within the grace and [`SEAL`] after a signal, at once after a second one.
     pub(super) async fn sealed(self, stages: &Stages, mut stop: Stop) -> RunSummary {
-        let mut summary = RunSummary::of(stages, self.folders);
-        let signals: Vec<_> = self.all.iter().map(Writer::stop_signal).collect();
+        let Self { open, mut closing, ended, folders, .. } = self;
+        let mut summary = ended.of(stages, folders);
+        closing.extend(open.into_iter().map(|(key, open)| Closing::begin(key, open.writer)));
+        let signals: Vec<_> = closing.iter().map(|closing| closing.signal.clone()).collect();
         let hurry = async {
             stop.reached(StopLevel::Drain).await;
             let since = stop.since().unwrap_or_else(|| stages.clock.now());
@@ -80,22 +175,23 @@ impl Writers {
             pending::<()>().await;
         };
         tokio::pin!(hurry);
-        for writer in self.all {
-            let counters = Arc::clone(writer.counters());
-            let written = tokio::select! {
+        for closing in closing {
+            tokio::select! {
                 biased;
-                written = writer.drained() => written,
-                () = &mut hurry => continue,
-            };
-            match written {
-                Ok(written) => summary.add(&written, &counters),
-                Err(error) => {
-                    tracing::error!(%error, "a sink did not end in time; what it has not sealed is in its journal");
-                    summary.faults += 1;
-                }
+                ended = closing.end => summary.add_end(ended.ok()),
+                () = &mut hurry => {}
             }
         }
         summary
+    }
+}
+
+impl Closing {
+    fn begin(key: Key, writer: Writer) -> Self {
+        let signal = writer.stop_signal();
+        let counters = Arc::clone(writer.counters());
+        let end = spawn("sink-end", async move { (writer.drained().await, counters) });
+        Self { key, signal, end }
     }
 }
 
@@ -105,8 +201,7 @@ fn by(signals: &[StopSignal], deadline: Instant) {
     }
 }
 
-/// What identifies a results folder: the path with its links followed, as far as it exists.
-fn folder_of(pipeline: &Built, data: &Path) -> Option<PathBuf> {
+fn key_of(pipeline: &Built, data: &Path) -> Key {
     let wanted = data.join(&pipeline.sinks.parquet.as_ref()?.path);
     let mut missing = Vec::new();
     for existing in wanted.ancestors() {
@@ -123,7 +218,8 @@ fn folder_of(pipeline: &Built, data: &Path) -> Option<PathBuf> {
 
 fn parquet(pipeline: &Built, group: &[&Built], options: &RunnerOptions) -> Option<ParquetSpec> {
     let plan = pipeline.sinks.parquet.as_ref()?;
-    let longest = group.iter().map(|pipeline| pipeline.request.timeout()).max().unwrap_or_default();
+    let longest = |pipeline: &&Built| pipeline.retry.longest(pipeline.request.timeout());
+    let longest = group.iter().map(longest).max().unwrap_or_default();
     Some(ParquetSpec {
         rotate: plan.rotate,
         fsync: plan.fsync,
@@ -132,21 +228,42 @@ fn parquet(pipeline: &Built, group: &[&Built], options: &RunnerOptions) -> Optio
     })
 }
 
-/// What the command line wants to see; else what the pipelines show themselves. Both on one standard
-/// output would mix two forms.
+fn rules_of(spec: &ParquetSpec) -> StoreRules {
+    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace }
+}
+
+/// What the command line wants to see, else what the pipelines show themselves: both on one standard
+/// output would mix two forms. And the dead letters.
 fn followers(group: &[&Built], options: &RunnerOptions) -> Vec<FollowerSpec> {
-    if let Some(make) = &options.follower {
-        return vec![make()];
-    }
-    let own = |pipeline: &&Built| {
-        let format = pipeline.sinks.stdout?;
-        Some(FollowerSpec {
-            name: format!("stdout of {}", pipeline.name),
-            pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
-            follower: Box::new(StdoutSink::new(std::io::stdout(), format, false)),
-        })
+    let shown: Vec<_> = match &options.follower {
+        Some(make) => vec![make()],
+        None => group.iter().filter_map(|pipeline| stdout(pipeline)).collect(),
     };
-    group.iter().filter_map(own).collect()
+    shown
+        .into_iter()
+        .chain(group.iter().filter_map(|pipeline| dead_letters(pipeline, &options.data)))
+        .collect()
+}
+
+fn stdout(pipeline: &Built) -> Option<FollowerSpec> {
+    let format = pipeline.sinks.stdout?;
+    Some(FollowerSpec {
+        // Another format is another follower.
+        name: format!("stdout of {} as {format:?}", pipeline.name).to_lowercase(),
+        pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
+        follower: Box::new(StdoutSink::new(std::io::stdout(), format, false)),
+    })
+}
+
+fn dead_letters(pipeline: &Built, data: &Path) -> Option<FollowerSpec> {
+    let plan = pipeline.dead_letter.as_ref()?;
+    let path = data.join(&plan.path);
+    let history = if plan.history { " with history" } else { "" };
+    Some(FollowerSpec {
+        name: format!("dead letters of {} in {}{history}", pipeline.name, path.display()),
+        pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
+        follower: Box::new(DeadLetters::new(path, plan.max_bytes, plan.history)),
+    })
 }
 
 #[cfg(test)]
@@ -169,7 +286,7 @@ mod tests {
             let file = crate::pipeline::PipelineFile { name: "p".into(), path: file };
             let workshop = crate::pipeline::Workshop::new().unwrap();
             let built = crate::pipeline::build(&file, &workshop, &mut diagnostics).unwrap();
-            folder_of(&built, data.path()).unwrap()
+            key_of(&built, data.path()).unwrap()
         };
         assert_eq!(toml("real/new"), toml("./real/./new"));
         assert_eq!(toml("real/new"), toml("link/new"));

@@ -1,28 +1,30 @@
 //! Stage 2: when each target is due. Pure: time goes in, due targets come out.
 //!
-//! One central heap of `(due, target index)`, not a task per target. Civil time is looked at once, to
-//! lay the grids; from then on only the monotonic clock counts, so that a step of the civil clock
-//! causes neither a burst nor a gap.
+//! One central heap of `(due, slot)`, not a task per target. Intervals are laid on the monotonic clock:
+//! civil time is looked at once, so that a step of the civil clock causes neither a burst nor a gap.
 //!
-//! A target's life: it starts at its turn of the ramp (`ramp.rs`), then runs on the ticks of its own
-//! grid (`phase.rs`). A target in flight is never due, so a probe never overlaps itself; the ticks that
-//! pass meanwhile are counted as missed and told with the next due. After a stall or a suspend all
-//! ticks that passed come out as one, the latest, and the others are counted as missed. Every tick is
-//! either handed out or counted, never both.
+//! A target's life: it is added and starts at its turn of the ramp (`ramp.rs`), then runs on the ticks of
+//! its own grid (`phase.rs`), until it is removed. A target in flight is never due, so a probe never
+//! overlaps itself; the ticks that pass meanwhile are counted as missed and told with the next due. After
+//! a stall or a suspend all ticks that passed come out as one, the latest, and the others are counted as
+//! missed. Every tick is either handed out or counted, never both.
+//!
+//! A reload adds, removes and retimes; a target that it keeps is not touched and keeps its ticks to the
+//! nanosecond. Slots are reused, but never one whose probe still runs.
 //!
 //! Why a heap and not a timer wheel: popping one due target and putting it back takes about 0.6
 //! microseconds with a million targets (optimised, see `measure_a_million_targets` in the tests), so a
 //! million targets a minute cost about 1 % of a core. A wheel would save a part of that and cost
 //! cascades, slots and an ordering of its own.
-//!
-//! Room left: a reload adds and removes targets. The anchor (`base`, `wall`) gives an added target the
-//! grid that a restart would give it, and the index of a removed one can be reused.
 
 mod config;
+mod lane;
 mod phase;
 mod ramp;
+mod slot;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,81 +35,152 @@ use crate::clock::{Instant, UnixNanos};
 pub use config::ScheduleText;
 pub use phase::phase_ns;
 pub use ramp::STARTS_PER_SECOND;
+pub use timing::Timing;
+
+use lane::{Lane, NEVER};
+use slot::{Slot, State};
 
 /// When each target of one pipeline is due.
 #[derive(Debug)]
 pub struct Schedule {
+    pipeline: Box<str>,
     /// The moment that all offsets below count from.
     base: Instant,
-    /// By target index.
-    targets: Vec<Pace>,
-    /// Those that wait, by their due time; a target in flight has no entry.
+    /// Civil time at `base`, by which grids are laid; it never changes, so that a target that is added
+    /// later has its grid beside the others'.
+    wall: UnixNanos,
+    /// By slot.
+    slots: Vec<Slot>,
+    /// Slots without a target.
+    free: Vec<u32>,
+    /// What targets share, by [`Slot::lane`].
+    lanes: Vec<Lane>,
+    /// Those that wait, by their due time; a target in flight has no entry. An entry whose slot has
+    /// another due time, or does not wait, is stale and passed over.
     waiting: BinaryHeap<Reverse<Turn>>,
+    /// How many entries are stale, about.
+    stale: usize,
+    ramp: ramp::Ramp,
 }
 
 /// A target whose time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// Its index in the list that the schedule was made from.
+    /// Its slot.
     pub target: u32,
-    /// When it was due: its turn of the ramp or a tick of its grid, never after the moment asked about.
+    /// When it was due: its turn of the ramp or a tick, never after the moment asked about.
     pub due: Instant,
     /// Ticks of this target that passed without a probe since its last one was handed out.
     pub missed: u32,
+    /// Its tick after this one: a probe that ends later misses it. None if there is none any more.
+    pub next: Option<Instant>,
 }
 
-/// When a target is due, in nanoseconds since `base`, and which one. Ordered by both, so that equal
-/// times come out in the order of the list.
+/// When a target is due, in nanoseconds since `base`, and its slot. Ordered by both, so that equal times
+/// come out in the order of the slots.
 type Turn = (u64, u32);
 
-/// The pace of one target.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// Its interval in nanoseconds, at least 1.
-    every_ns: u64,
-    /// The tick after the one that it waits for or that is in flight, in nanoseconds since `base`.
-    following_ns: u64,
-    /// Missed ticks that are not told yet.
-    missed: u32,
-    /// Whether a probe of it runs.
-    in_flight: bool,
-}
+// A million idle targets must cost at most 500 bytes each, all in; the schedule's part is 64.
+const _: () = assert!(size_of::<Slot>() + size_of::<Reverse<Turn>>() <= 64, "a target's part grew");
 
-// A million idle targets must cost at most 500 bytes each, all in; the schedule's part is 40.
-const _: () = assert!(size_of::<Pace>() + size_of::<Reverse<Turn>>() <= 64, "a target's part grew");
+/// With fewer stale entries than this the heap is not swept.
+const SWEEP_FROM: usize = 1_024;
 
 impl Schedule {
-    /// Lays the grid of every target. `targets` are their names and intervals, in the order of the
-    /// pipeline; a target's index is its position, and at most `u32::MAX` are taken. Intervals are
-    /// checked where they are read (100 ms to 1 year); here they only have to be above zero, and zero
-    /// counts as 1 ns.
-    pub fn new<'a, I>(pipeline: &str, targets: I, now: Instant, wall: UnixNanos) -> Self
-    where
-        I: IntoIterator<Item = (&'a str, Duration)>,
-    {
-        let targets = targets.into_iter();
-        let expected = targets.size_hint().0;
-        let mut paces = Vec::with_capacity(expected);
-        let mut turns = Vec::with_capacity(expected);
-        for (target, (name, every)) in (0..u32::MAX).zip(targets) {
-            let every_ns = phase::interval_ns(every);
-            let tick_ns = phase::first_tick_ns(phase::phase_ns(pipeline, name, every), every_ns, wall);
-            let start_ns = ramp::start_ns(target, every_ns, tick_ns);
-            let following_ns = phase::tick_from(start_ns.saturating_add(every_ns / 2), tick_ns, every_ns);
-            paces.push(Pace { every_ns, following_ns, missed: 0, in_flight: false });
-            turns.push(Reverse((start_ns, target)));
+    /// A schedule without targets. `now` and `wall` are one moment on two clocks.
+    pub fn new(pipeline: &str, now: Instant, wall: UnixNanos) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            base: now,
+            wall,
+            slots: Vec::new(),
+            free: Vec::new(),
+            lanes: Vec::new(),
+            waiting: BinaryHeap::new(),
+            stale: 0,
+            ramp: ramp::Ramp::default(),
         }
-        Self { base: now, targets: paces, waiting: BinaryHeap::from(turns) }
     }
+
+    /// Adds a target and tells its slot, which is its own until it is removed and its last probe has
+    /// ended. It starts at its turn of the ramp. `name` is its name, which its place in the interval is
+    /// made from; nobody looks whether there is one of that name already. At most `u32::MAX` targets.
+    pub fn add(&mut self, name: &str, timing: &Timing, now: Instant) -> u32 {
+        let now_ns = self.offset(now);
+        let slot = Slot::new(phase::hash(&self.pipeline, name), timing.own_every_ns(), self.lane_of(timing));
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.begin(index, now_ns);
+        index
+    }
+
+    /// Takes a target out. A probe that runs may end; its slot is not given to another before
+    /// [`finished`](Self::finished) is told. Nothing happens to a slot without a target.
+    pub fn remove(&mut self, target: u32) {
+        let Some(slot) = self.slots.get_mut(target as usize) else { return };
+        match slot.state {
+            State::Free | State::Leaving => return,
+            State::InFlight => slot.state = State::Leaving,
+            State::Waiting => {
+                self.stale += usize::from(slot.due_ns != NEVER);
+                slot.state = State::Free;
+                self.free.push(target);
+            }
+        }
+        let lane = slot.lane;
+        self.lanes[lane as usize].users -= 1;
+        self.settle();
+    }
+
+    /// Gives a target another timing. Nothing changes where it says the same as before; else the target
+    /// goes on with the first tick of its new grid, and the ramp does not count.
+    pub fn retime(&mut self, target: u32, name: &str, timing: &Timing, now: Instant) {
+        let now_ns = self.offset(now);
+        let Some(slot) = self.slots.get(target as usize).copied() else { return };
+        if !slot.is_used() {
+            return;
+        }
+        let (hash, every_ns) = (phase::hash(&self.pipeline, name), timing.own_every_ns());
+        if slot.hash == hash && slot.every_ns == every_ns && self.lanes[slot.lane as usize].serves(timing) {
+            return;
+        }
+        let missed = match slot.state {
+            State::InFlight => self.pass(target, now_ns),
+            _ => slot.missed,
+        };
+        let lane = self.lane_of(timing);
+        self.lanes[slot.lane as usize].users -= 1;
+        self.stale += usize::from(slot.state == State::Waiting && slot.due_ns != NEVER);
+        let changed = &mut self.slots[target as usize];
+        *changed = Slot { hash, every_ns, lane, missed, ..slot };
+        let tick = self.first_tick(target, now_ns);
+        match slot.state {
+            State::Waiting => self.wait_for(target, tick),
+            _ => self.slots[target as usize].following = tick,
+        }
+        self.settle();
+    }
+
+    /// Says that civil time moved against monotonic time: `now` and `wall` are one moment on two clocks.
+    /// Intervals keep their grids and are not touched.
+    pub fn wall_stepped(&mut self, _now: Instant, _wall: UnixNanos) {}
 
     /// How many targets it holds.
     pub fn len(&self) -> usize {
-        self.targets.len()
+        self.lanes.iter().map(|lane| lane.users as usize).sum()
     }
 
     /// Whether it holds no target.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.len() == 0
     }
 
     /// When the next target is due; it may have passed. None while every target is in flight.
@@ -124,28 +197,140 @@ impl Schedule {
             return None;
         }
         self.waiting.pop();
-        let pace = self.targets.get_mut(target as usize)?;
-        let passed = pace.skip_passed(now_ns);
+        let slot = self.slots.get(target as usize).copied()?;
+        let lane = &mut self.lanes[slot.lane as usize];
+        let steps = slot.steps(lane);
+        let passed = lane.passed(steps, slot.hash, slot.following, now_ns, self.wall);
         // With ticks passed since, the latest of them is the one handed out, and `due_ns` is missed.
-        let due_ns = if passed == 0 { due_ns } else { pace.following_ns - pace.every_ns };
-        let missed = pace.missed.saturating_add(passed);
-        pace.missed = 0;
-        pace.in_flight = true;
-        Some(Due { target, due: self.moment(due_ns), missed })
+        let due_ns = match passed.latest {
+            Some(latest) => lane.due_ns(steps, slot.hash, latest, self.wall),
+            None => due_ns,
+        };
+        let next_ns = lane.due_ns(steps, slot.hash, passed.following, self.wall);
+        let missed = slot.missed.saturating_add(passed.count);
+        let changed = &mut self.slots[target as usize];
+        *changed = Slot { missed: 0, state: State::InFlight, following: passed.following, ..slot };
+        self.settle();
+        let next = (next_ns != NEVER).then(|| self.moment(next_ns));
+        Some(Due { target, due: self.moment(due_ns), missed, next })
     }
 
     /// Says that the probe of `target` ended (or was dropped) at `now`. It is due again at the first
-    /// tick after `now`; a tick at `now` itself counts as missed. Nothing happens if it was not in flight.
-    pub fn finished(&mut self, target: u32, now: Instant) {
+    /// tick after `now`; a tick at `now` itself counts as missed. `failed` is whether its outcome is down
+    /// or unknown: from then on it keeps the pace of `every_on_failure`, if there is one, until a probe
+    /// of it does not fail; then it is back on its own grid. Nothing happens if it was not in flight.
+    pub fn finished(&mut self, target: u32, now: Instant, failed: bool) {
         let now_ns = self.offset(now);
-        let Some(pace) = self.targets.get_mut(target as usize).filter(|pace| pace.in_flight) else {
-            return;
+        let Some(slot) = self.slots.get_mut(target as usize) else { return };
+        match slot.state {
+            State::Free | State::Waiting => return,
+            State::Leaving => {
+                slot.state = State::Free;
+                self.free.push(target);
+                return;
+            }
+            State::InFlight => {}
+        }
+        let missed = self.pass(target, now_ns);
+        let slot = &mut self.slots[target as usize];
+        let changed = slot.failing != failed;
+        *slot = Slot { missed, state: State::Waiting, failing: failed, ..*slot };
+        let other_pace = changed && self.lanes[slot.lane as usize].rules.every_on_failure.is_some();
+        let tick = if other_pace { self.tick_of_other_pace(target, now_ns) } else { slot.following };
+        self.wait_for(target, tick);
+    }
+
+    /// The first tick of a target whose pace has just become another, because its probe failed or does
+    /// not fail any more.
+    fn tick_of_other_pace(&mut self, target: u32, now_ns: u64) -> u64 {
+        let slot = self.slots[target as usize];
+        let from_ns = match (slot.failing, self.lanes[slot.lane as usize].rules.every_on_failure) {
+            // As at the ramp: not at once again.
+            (true, Some(every)) => now_ns.saturating_add(phase::interval_ns(every) / 2),
+            _ => now_ns.saturating_add(1),
         };
-        pace.in_flight = false;
-        pace.missed = pace.skip_passed(now_ns);
-        let due_ns = pace.following_ns;
-        pace.following_ns = due_ns.saturating_add(pace.every_ns);
-        self.waiting.push(Reverse((due_ns, target)));
+        self.first_tick(target, from_ns)
+    }
+
+    /// Counts the ticks of a target in flight that have passed, and tells how many it has missed.
+    fn pass(&mut self, target: u32, now_ns: u64) -> u32 {
+        let slot = &mut self.slots[target as usize];
+        let lane = &mut self.lanes[slot.lane as usize];
+        let passed = lane.passed(slot.steps(lane), slot.hash, slot.following, now_ns, self.wall);
+        slot.following = passed.following;
+        slot.missed.saturating_add(passed.count)
+    }
+
+    /// Lets a newcomer wait for its first run.
+    fn begin(&mut self, target: u32, now_ns: u64) {
+        let slot = self.slots[target as usize];
+        let turn_ns = self.ramp.turn_ns(now_ns, slot.every_ns);
+        let Some(start_ns) = turn_ns else {
+            let tick = self.first_tick(target, now_ns);
+            return self.wait_for(target, tick);
+        };
+        // The first tick is half an interval away or more, so that nobody runs twice at once.
+        let following = self.first_tick(target, start_ns.saturating_add(slot.every_ns / 2));
+        let slot = &mut self.slots[target as usize];
+        (slot.due_ns, slot.following) = (start_ns, following);
+        self.waiting.push(Reverse((start_ns, target)));
+    }
+
+    fn first_tick(&mut self, target: u32, from_ns: u64) -> u64 {
+        let slot = self.slots[target as usize];
+        let lane = &mut self.lanes[slot.lane as usize];
+        lane.first(slot.steps(lane), slot.hash, from_ns, self.wall)
+    }
+
+    /// Lets a target wait for a tick.
+    fn wait_for(&mut self, target: u32, tick: u64) {
+        let slot = &mut self.slots[target as usize];
+        let lane = &mut self.lanes[slot.lane as usize];
+        let steps = slot.steps(lane);
+        slot.due_ns = lane.due_ns(steps, slot.hash, tick, self.wall);
+        slot.following = lane.after(steps, tick);
+        if slot.due_ns != NEVER {
+            self.waiting.push(Reverse((slot.due_ns, target)));
+        }
+    }
+
+    /// The lane of a timing; counts one user more.
+    fn lane_of(&mut self, timing: &Timing) -> u32 {
+        let found = self.lanes.iter().position(|lane| lane.users > 0 && lane.serves(timing));
+        let index = found.unwrap_or_else(|| {
+            let lane = Lane::new(timing);
+            match self.lanes.iter().position(|lane| lane.users == 0) {
+                Some(empty) => {
+                    self.lanes[empty] = lane;
+                    empty
+                }
+                None => {
+                    self.lanes.push(lane);
+                    self.lanes.len() - 1
+                }
+            }
+        });
+        self.lanes[index].users += 1;
+        index as u32
+    }
+
+    /// Keeps the earliest entry fresh, and the stale ones few.
+    fn settle(&mut self) {
+        let slots = &self.slots;
+        let is_fresh = |due_ns: u64, target: u32| {
+            let slot = &slots[target as usize];
+            slot.state == State::Waiting && slot.due_ns == due_ns
+        };
+        while let Some(Reverse((due_ns, target))) = self.waiting.peek()
+            && !is_fresh(*due_ns, *target)
+        {
+            self.waiting.pop();
+            self.stale = self.stale.saturating_sub(1);
+        }
+        if self.stale > SWEEP_FROM && self.stale > self.waiting.len() / 2 {
+            self.waiting.retain(|Reverse((due_ns, target))| is_fresh(*due_ns, *target));
+            self.stale = 0;
+        }
     }
 
     /// Nanoseconds from `base` to `now`; 0 if it lies before. 64 bits last for 584 years.
@@ -155,17 +340,5 @@ impl Schedule {
 
     fn moment(&self, offset_ns: u64) -> Instant {
         self.base + Duration::from_nanos(offset_ns)
-    }
-}
-
-impl Pace {
-    /// Moves `following_ns` past `now_ns` and tells how many ticks that were.
-    fn skip_passed(&mut self, now_ns: u64) -> u32 {
-        let Some(late_ns) = now_ns.checked_sub(self.following_ns) else {
-            return 0;
-        };
-        let passed = late_ns / self.every_ns + 1;
-        self.following_ns = self.following_ns.saturating_add(passed.saturating_mul(self.every_ns));
-        u32::try_from(passed).unwrap_or(u32::MAX)
     }
 }

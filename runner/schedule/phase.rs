@@ -18,12 +18,34 @@ const LONGEST_NS: u64 = u64::MAX / 8;
 
 /// Where in its interval a target runs, in nanoseconds: 0 up to, not including, `every`.
 pub fn phase_ns(pipeline: &str, target: &str, every: Duration) -> u64 {
+    hash(pipeline, target) % interval_ns(every)
+}
+
+/// What a target's place is made from.
+pub(super) fn hash(pipeline: &str, target: &str) -> u64 {
     let mut key = Vec::with_capacity(pipeline.len() + 1 + target.len());
     key.extend_from_slice(pipeline.as_bytes());
     // A pipeline's name can't hold this byte, so no two pairs have one key.
     key.push(0);
     key.extend_from_slice(target.as_bytes());
-    XxHash3_64::oneshot(&key) % interval_ns(every)
+    XxHash3_64::oneshot(&key)
+}
+
+/// Chance without chance: from 0 up to, not including, `width`, evenly over targets and ticks, and the
+/// same for one tick of a target whenever it is asked for; 0 where there is no width.
+pub(super) fn chance_ns(hash: u64, number: u64, width: u64) -> u64 {
+    if width == 0 {
+        return 0;
+    }
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&hash.to_le_bytes());
+    key[8..].copy_from_slice(&number.to_le_bytes());
+    share(XxHash3_64::oneshot(&key), width)
+}
+
+/// The part of `width` that a hash stands for: 0 up to, not including, `width`.
+pub(super) fn share(hash: u64, width: u64) -> u64 {
+    (u128::from(hash) * u128::from(width) >> 64) as u64
 }
 
 /// An interval in nanoseconds, at least 1.

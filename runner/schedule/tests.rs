@@ -25,15 +25,18 @@ fn names(count: usize) -> Vec<String> {
 }
 
 fn schedule(names: &[String], every: &[Duration], base: Instant, wall: UnixNanos) -> Schedule {
-    let targets = names.iter().map(String::as_str).zip(every.iter().copied());
-    Schedule::new("shop", targets, base, wall)
+    let mut schedule = Schedule::new("shop", base, wall);
+    for (name, every) in names.iter().zip(every) {
+        schedule.add(name, &Timing::every(*every), base);
+    }
+    schedule
 }
 
 /// Takes all that is due and finishes it at once.
 fn run_all(schedule: &mut Schedule, at: Instant, mut each: impl FnMut(Due)) {
     while let Some(due) = schedule.pop_due(at) {
         each(due);
-        schedule.finished(due.target, at);
+        schedule.finished(due.target, at, false);
     }
 }
 
@@ -119,7 +122,7 @@ proptest! {
             }
             for (target, end) in (0..).zip(&step.finish) {
                 if *end && in_flight.remove(&target) {
-                    schedule.finished(target, at);
+                    schedule.finished(target, at, false);
                 }
             }
         }
@@ -161,7 +164,7 @@ proptest! {
             }
             let due = schedule.pop_due(at).unwrap();
             prop_assert_eq!((due.due, due.missed), (at, 0));
-            schedule.finished(due.target, at);
+            schedule.finished(due.target, at, false);
         }
     }
 
@@ -281,19 +284,25 @@ fn a_slow_probe_skips_its_ticks() {
     assert_eq!(schedule.pop_due(base).unwrap().missed, 0);
     // Its next tick is half a second or more away.
     let quick = base + Duration::from_millis(100);
-    schedule.finished(0, quick);
+    schedule.finished(0, quick, false);
     let tick = schedule.next_due().unwrap();
     assert!(tick >= base + Duration::from_millis(500) && tick < base + Duration::from_millis(1_500));
-    assert_eq!(schedule.pop_due(tick).unwrap(), Due { target: 0, due: tick, missed: 0 });
+    assert_eq!(
+        schedule.pop_due(tick).unwrap(),
+        Due { target: 0, due: tick, missed: 0, next: Some(tick + Duration::from_secs(1)) }
+    );
     // It takes three seconds and a half: three ticks pass.
     let end = tick + Duration::from_millis(3_500);
     assert_eq!(schedule.pop_due(end), None);
-    schedule.finished(0, end);
-    schedule.finished(0, end); // Told twice, counts once.
+    schedule.finished(0, end, false);
+    schedule.finished(0, end, false); // Told twice, counts once.
     assert_eq!(schedule.pop_due(end), None);
     let next = tick + Duration::from_secs(4);
-    assert_eq!(schedule.pop_due(next).unwrap(), Due { target: 0, due: next, missed: 3 });
-    schedule.finished(0, next);
+    assert_eq!(
+        schedule.pop_due(next).unwrap(),
+        Due { target: 0, due: next, missed: 3, next: Some(next + Duration::from_secs(1)) }
+    );
+    schedule.finished(0, next, false);
     assert_eq!(schedule.pop_due(next + Duration::from_secs(1)).unwrap().missed, 0);
 }
 
@@ -303,10 +312,10 @@ fn a_probe_that_ends_on_a_tick_misses_it() {
     let base = now();
     let mut schedule = schedule(&names(1), &[Duration::from_secs(1)], base, WALL);
     schedule.pop_due(base).unwrap();
-    schedule.finished(0, base);
+    schedule.finished(0, base, false);
     let tick = schedule.next_due().unwrap();
     schedule.pop_due(tick).unwrap();
-    schedule.finished(0, tick + Duration::from_secs(1));
+    schedule.finished(0, tick + Duration::from_secs(1), false);
     assert_eq!(schedule.next_due().unwrap(), tick + Duration::from_secs(2));
 }
 
@@ -320,7 +329,7 @@ fn a_stall_comes_out_as_one() {
     assert!(late - due.due < Duration::from_secs(1), "the latest tick is the one that is run");
     assert!((28_799..=28_800).contains(&due.missed), "{}", due.missed);
     assert_eq!(schedule.pop_due(late), None);
-    schedule.finished(0, late);
+    schedule.finished(0, late, false);
     assert_eq!(schedule.next_due().unwrap(), due.due + Duration::from_secs(1));
 }
 
@@ -335,7 +344,7 @@ fn extremes_are_survived() {
         for pass in [0, 1, SECOND, 86_400 * 366 * SECOND, 60 * 86_400 * 366 * SECOND] {
             run_all(&mut schedule, base + nanos(pass), |due| assert!(due.due <= base + nanos(pass)));
         }
-        schedule.finished(99, base);
+        schedule.finished(99, base, false);
         assert_eq!(schedule.len(), every.len());
     }
     let mut empty = schedule(&[], &[], base, WALL);

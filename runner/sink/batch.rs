@@ -99,7 +99,7 @@ impl BatchBuilder {
         columns.attempt.append_value(result.attempt as i32);
         columns.address_index.append_null();
         columns.is_final.append_value(result.is_final);
-        columns.in_maintenance.append_value(false);
+        columns.in_maintenance.append_value(result.in_maintenance);
         columns.missed.append_value(i32::try_from(result.missed).unwrap_or(i32::MAX));
         Ok(())
     }

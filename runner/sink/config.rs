@@ -66,3 +66,17 @@ config_enum! {
         Json = "json",
     }
 }
+
+config_table! {
+    /// Probes that failed in every attempt (`down` or `unknown`) go to a file of their own as well, a JSON
+    /// object a line with the names of the Parquet columns, to be worked off by whoever wants to.
+    pub struct DeadLetterText, "[dead_letter]" {
+        /// The file, relative to the data folder (`--data`); `dead-letters/<pipeline>.jsonl` where it is left
+        /// out. It may be renamed at any time: a new one is begun.
+        path: Option<Located<String>>,
+        /// Whether the attempts before the last one stand in the line, under `history`.
+        history: bool = "true",
+        /// At this size the file is renamed to `<path>.1`, and the one before goes. At least 64 KiB.
+        max_size: Located<ByteSize> = r#""64MiB""#,
+    }
+}

@@ -33,7 +33,7 @@ pub trait Follower: Send {
 
 /// A follower with its name and the pipelines that it wants.
 pub struct FollowerSpec {
-    /// For logs.
+    /// For logs. Two followers of one name are the same one: it goes on where a writer is changed.
     pub name: String,
     /// Only results of these pipelines; none means all.
     pub pipelines: Option<HashSet<Arc<str>>>,
@@ -44,6 +44,8 @@ pub struct FollowerSpec {
 /// All followers of one writer, seen by its thread.
 pub(crate) struct Followers {
     all: Vec<Following>,
+    /// Those that are not wanted any more, and take what waits for them.
+    ending: Vec<Following>,
     counters: Arc<WriterCounters>,
 }
 
@@ -59,11 +61,36 @@ struct Following {
 impl Followers {
     /// Starts a thread for each.
     pub(crate) fn start(specs: Vec<FollowerSpec>, counters: Arc<WriterCounters>) -> io::Result<Self> {
-        let mut followers = Self { all: Vec::with_capacity(specs.len()), counters };
+        let mut followers = Self { all: Vec::with_capacity(specs.len()), ending: Vec::new(), counters };
         for spec in specs {
             followers.all.push(Following::start(spec, &followers.counters)?);
         }
         Ok(followers)
+    }
+
+    /// Brings the followers to what is wanted from now on: those of a known name go on as they are, the
+    /// others take what waits for them and end, new ones start. One that cannot start is counted and told.
+    pub(crate) fn change(&mut self, specs: Vec<FollowerSpec>) {
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.all)
+            .into_iter()
+            .partition(|following| specs.iter().any(|spec| spec.name == following.name));
+        self.all = stay;
+        go.iter().for_each(|following| following.queue.close());
+        self.ending.extend(go);
+        self.ending.retain_mut(|following| !following.has_ended(Duration::ZERO));
+        for spec in specs {
+            if self.all.iter().any(|following| following.name == spec.name) {
+                continue;
+            }
+            let name = spec.name.clone();
+            match Following::start(spec, &self.counters) {
+                Ok(following) => self.all.push(following),
+                Err(error) => {
+                    add(&self.counters.follower_errors, 1);
+                    error!(sink = name, %error, "no thread can be started for the sink: results are missing there");
+                }
+            }
+        }
     }
 
     /// Hands a batch to each of them, without waiting.
@@ -91,13 +118,13 @@ impl Followers {
 
     /// Waits until each has ended. False if one has not after `at_most`.
     pub(crate) fn have_ended(&mut self, at_most: Duration) -> bool {
-        self.all.iter_mut().all(|following| following.has_ended(at_most))
+        self.all.iter_mut().chain(&mut self.ending).all(|following| following.has_ended(at_most))
     }
 
     /// Gives up those that have not ended: what they have not taken they will not get. Their threads
     /// hang in a system call, until the process ends.
     pub(crate) fn abandon(&mut self) {
-        for following in &mut self.all {
+        for following in self.all.iter_mut().chain(&mut self.ending) {
             // To wait for the thread would be to hang with it.
             following.thread = None;
             let batches = following.queue.end();

@@ -8,6 +8,7 @@ mod config;
 pub mod batch;
 pub(crate) mod columns;
 pub mod counters;
+pub mod dead_letter;
 pub mod follow;
 pub mod parquet;
 pub(crate) mod json;
@@ -24,13 +25,16 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 
 pub use batch::{BatchBuilder, ResultBatch};
-pub use config::{FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText};
+pub use config::{
+    DeadLetterText, FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText,
+};
 pub use counters::WriterCounters;
+pub use dead_letter::DeadLetters;
 pub use follow::{Follower, FollowerSpec};
-pub use parquet::{Folders, Fsync, ParquetSpec, Rotate};
+pub use parquet::{Folders, Fsync, ParquetSpec, Rotate, StoreRules};
 pub use stdout::{Format, StdoutSink};
 pub use stop::StopSignal;
-pub use writer::{ResultSender, SendRefused, Writer, WriterSpec, WriterSummary};
+pub use writer::{ResultSender, SendRefused, Writer, WriterChange, WriterSpec, WriterSummary};
 
 /// Why a sink could not be opened, or a file not be made.
 #[derive(Debug, thiserror::Error)]

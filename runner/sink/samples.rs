@@ -113,6 +113,7 @@ pub(crate) fn empty(seq: i64) -> ProbeResult {
         missed: 0,
         attempt: 1,
         is_final: true,
+        in_maintenance: false,
         method: Method::GET,
         outcome: Outcome::Up,
         exchange: Arc::new(Exchange::default()),

@@ -24,9 +24,9 @@ use super::SinkError;
 use super::batch::{BatchBuilder, ResultBatch};
 use super::counters::{WriterCounters, add, read};
 use super::follow::{FollowerSpec, Followers};
-use super::parquet::ParquetSpec;
 use super::parquet::segment::Day;
 use super::parquet::store::{Rows, Store};
+use super::parquet::{ParquetSpec, StoreRules};
 use super::stop::{SinkClock, Stop, StopSignal};
 use crate::clock::Clock;
 use crate::model::{Exchange, ProbeResult};
@@ -80,9 +80,23 @@ pub struct ResultSender {
     counters: Arc<WriterCounters>,
 }
 
+/// How a writer that is at work shall go on: from a point in the order of its results.
+pub struct WriterChange {
+    /// How files are written; nothing changes for a writer without files.
+    pub rules: Option<StoreRules>,
+    /// Who else gets results: those of a known name go on as they are.
+    pub followers: Vec<FollowerSpec>,
+}
+
+/// What is in the queue.
+enum Queued {
+    Result(Box<Waiting>),
+    Change(Box<WriterChange>),
+}
+
 /// A result in the queue. Its body stays behind: a queue of bodies would have no bound in bytes.
 #[derive(Debug)]
-struct Queued {
+struct Waiting {
     result: ProbeResult,
     body_hash: Option<u64>,
 }
@@ -122,7 +136,7 @@ impl ResultSender {
     pub async fn send(&self, result: ProbeResult) -> Result<(), SendRefused> {
         let place = self.queue.reserve().await.map_err(|_| SendRefused::Stopped)?;
         add(&self.counters.rows_accepted, 1);
-        place.send(Queued::of(result));
+        place.send(Queued::Result(Box::new(Waiting::of(result))));
         Ok(())
     }
 
@@ -137,8 +151,14 @@ impl ResultSender {
             Err(TrySendError::Closed(())) => return Err(SendRefused::Stopped),
         };
         add(&self.counters.rows_accepted, 1);
-        place.send(Queued::of(result));
+        place.send(Queued::Result(Box::new(Waiting::of(result))));
         Ok(())
+    }
+
+    /// Has the writer go on in another way, once it has written what came before. Fails once it has been
+    /// stopped.
+    pub async fn change(&self, change: WriterChange) -> Result<(), SendRefused> {
+        self.queue.send(Queued::Change(Box::new(change))).await.map_err(|_| SendRefused::Stopped)
     }
 
     /// What the writer counts.
@@ -147,7 +167,7 @@ impl ResultSender {
     }
 }
 
-impl Queued {
+impl Waiting {
     /// Hashes the body here, on the many threads that send, rather than on the one that writes.
     fn of(mut result: ProbeResult) -> Self {
         let body_hash = result.exchange.body_xxh3();
@@ -336,13 +356,34 @@ impl SinkThread {
             }
             true
         });
-        add(&self.counters.rows_taken, self.gathered.len() as u64);
         open
     }
 
-    /// Writes what was gathered: a batch a UTC day.
+    /// Writes what was gathered, and changes what is to be changed where it came.
     fn write_gathered(&mut self) -> Result<(), SinkError> {
-        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut results = Vec::with_capacity(self.gathered.len());
+        for queued in std::mem::take(&mut self.gathered) {
+            match queued {
+                Queued::Result(waiting) => results.push(waiting),
+                Queued::Change(change) => {
+                    self.write(std::mem::take(&mut results))?;
+                    self.change(*change);
+                }
+            }
+        }
+        self.write(results)
+    }
+
+    fn change(&mut self, change: WriterChange) {
+        if let (Some(store), Some(rules)) = (&mut self.store, &change.rules) {
+            store.change(rules, self.clock.moment());
+        }
+        self.followers.change(change.followers);
+    }
+
+    /// Writes results: a batch a UTC day.
+    fn write(&mut self, mut gathered: Vec<Box<Waiting>>) -> Result<(), SinkError> {
+        add(&self.counters.rows_taken, gathered.len() as u64);
         while let Some(first) = gathered.first() {
             let first = first.result.started_at;
             let day = Day::of(first);
@@ -358,7 +399,6 @@ impl SinkThread {
                 self.followers.hand_over(batch);
             }
         }
-        self.gathered = gathered;
         Ok(())
     }
 

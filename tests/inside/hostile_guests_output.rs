@@ -226,6 +226,7 @@ fn assert_stored(verdict: Verdict) -> Result<(), TestCaseError> {
         missed: 0,
         attempt: 1,
         is_final: true,
+        in_maintenance: false,
         method: http::Method::GET,
         outcome: judge(&seen.exchange, &verdicts),
         exchange: Arc::clone(&seen.exchange),

@@ -32,10 +32,12 @@ mod plugin_inspect;
 mod plugin_test;
 mod readers;
 mod records;
+mod reload;
 mod recovery;
 mod remembering;
 mod run_once;
 mod schedule;
+mod sources;
 mod stop;
 mod suspended;
 

@@ -4,6 +4,7 @@ pub(super) mod site;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,8 +14,9 @@ use self::site::Site;
 use super::compile::{Keep, workshop};
 use super::run::{Job, Show, block_on, work};
 use super::{Exit, output, validate};
-use crate::config::{Diagnostics, parse_duration};
-use crate::pipeline;
+use crate::clock::Clock;
+use crate::config::parse_duration;
+use crate::reload::{Loaded, Loader, WatchMode};
 
 /// The pipeline, as a person finds it.
 const PIPELINE: &str = include_str!("pipeline.toml.template");
@@ -38,16 +40,16 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
         let site = Site::start().await.context("cannot start the demo's website on 127.0.0.1")?;
         let pipeline = write_files(&args.dir, &site)?;
         greet(&pipeline, args.length);
-        let workshop = workshop(Keep::InState(&args.dir, "main"), None)?;
-        let mut diagnostics = Diagnostics::default();
-        let paths = [pipeline.clone()];
-        let built = tokio::task::block_in_place(|| pipeline::build_all(&paths, &workshop, &mut diagnostics));
+        let workshop = Arc::new(workshop(Keep::InState(&args.dir, "main"), None)?);
+        let mut loader = Loader::new(vec![pipeline], workshop, &Clock::system());
+        let Loaded { next: built, diagnostics, .. } = tokio::task::block_in_place(|| loader.load());
         validate::tell(&diagnostics);
         if diagnostics.has_errors() {
             return Ok(Exit::Config);
         }
         let exit = work(Job {
             built,
+            loader: Some((loader, WatchMode::Auto)),
             once: false,
             limit: None,
             data: args.dir.clone(),

@@ -193,6 +193,7 @@ fn load(
     let is_path = Path::new(wanted).extension().is_some_and(|ending| ending == "wasm");
     let found = if is_path {
         let path = site.base.join(wanted);
+        site.inputs.note(&path);
         // A file that is longer is refused by the plugin's own limit.
         match read_input(&path, PLUGIN_BYTES_MAX as u64) {
             Ok(bytes) => Found::File(bytes),

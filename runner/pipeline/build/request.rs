@@ -95,6 +95,7 @@ fn tls(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Opt
 
 fn read_ca(path: &Located<String>, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Bytes> {
     let file = site.base.join(&path.value);
+    site.inputs.note(&file);
     match read_input(&file, LARGEST_CA_FILE) {
         Ok(bytes) => Some(bytes.into()),
         Err(reason) => {

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::{Built, Site};
-use crate::config::{Code, Diagnostic, Diagnostics, Place};
+use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Place};
 use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
 use crate::sink::{Folders, Format, Fsync, FsyncText, ParquetText, Rotate, SinkText, StdoutFormatText};
@@ -29,6 +29,58 @@ pub struct ParquetPlan {
     pub fsync: Fsync,
     /// Where the file says so.
     pub place: Place,
+}
+
+/// Dead letters as a pipeline wants them.
+#[derive(Debug, Clone)]
+pub struct DeadLetterPlan {
+    /// The file, relative to the data folder.
+    pub path: PathBuf,
+    /// Whether all attempts are kept.
+    pub history: bool,
+    /// The size at which a new file is begun, in bytes.
+    pub max_bytes: u64,
+    /// Where the pipeline file says so.
+    pub place: Place,
+}
+
+/// Where dead letters go, if anywhere; `Err` where that is wrong, which has been told.
+pub(super) fn dead_letters(
+    text: &PipelineText,
+    pipeline: &str,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<DeadLetterPlan>, ()> {
+    let Some(table) = &text.dead_letter else { return Ok(None) };
+    let mut is_right = true;
+    let mut wrong = |place: Place, message: String| {
+        diagnostics.add(Diagnostic::error(Code::SinkUnusable, place, message));
+        is_right = false;
+    };
+    let ByteSize(max_bytes) = table.max_size.value;
+    if max_bytes < 64 << 10 {
+        wrong(table.max_size.place(site.document), "dead letters have at least 64KiB".to_owned());
+    }
+    let mut path = PathBuf::from("dead-letters").join(format!("{pipeline}.jsonl"));
+    let mut place = Place::file(site.document.path());
+    if let Some(given) = &table.path {
+        place = given.place(site.document);
+        match plain_path(&given.value) {
+            Ok(plain) => path = plain,
+            Err(_) => wrong(place.clone(), "dead letters go to a plain path without \"..\"".to_owned()),
+        }
+    }
+    let results = text.sinks.iter().find_map(|sink| match &sink.value {
+        SinkText::Parquet(parquet) => plain_path(&parquet.path.value).ok(),
+        SinkText::Stdout(_) => None,
+    });
+    let results = results.unwrap_or_else(|| PathBuf::from("results"));
+    if path.starts_with(&results) || results.starts_with(&path) {
+        let message = format!("dead letters cannot lie in the results folder \"{}\"", results.display());
+        wrong(place.clone(), message);
+    }
+    let history = table.history;
+    if is_right { Ok(Some(DeadLetterPlan { path, history, max_bytes, place })) } else { Err(()) }
 }
 
 pub(super) fn plan(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<SinkPlan> {
@@ -130,10 +182,26 @@ fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
 
 /// Pipelines that write to one folder share its files, so they must agree on how; and no results folder
 /// lies in another, since nothing but results may be below one. A pipeline that does not fit to one before
-/// it is taken out.
-pub(super) fn compare(built: &mut Vec<Built>, diagnostics: &mut Diagnostics) {
+/// it is taken out; so is one that would share the standard input with one before it.
+pub(crate) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Diagnostics) {
+    super::targets::one_stdin(built, diagnostics);
     let mut plans: Vec<ParquetPlan> = Vec::new();
+    let mut letters: Vec<DeadLetterPlan> = Vec::new();
     built.retain(|pipeline| {
+        let pipeline = pipeline.as_ref();
+        if let Some(plan) = &pipeline.dead_letter {
+            if let Some(other) = letters.iter().find(|other| other.path == plan.path) {
+                let message = format!("dead letters of two pipelines go to \"{}\"", plan.path.display());
+                let problem = Diagnostic::error(Code::Conflict, plan.place.clone(), message);
+                diagnostics.add(
+                    problem
+                        .also("the other one is here", other.place.clone())
+                        .hint("give each a path of its own"),
+                );
+                return false;
+            }
+            letters.push(plan.clone());
+        }
         let Some(plan) = &pipeline.sinks.parquet else { return true };
         let problem = plans.iter().find_map(|other| disagreement(plan, other));
         if let Some(problem) = problem {

@@ -2,7 +2,7 @@
 
 mod supplies;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,6 @@ use crate::source::{
 pub(super) struct LoadedTargets {
     /// The targets of its static sources.
     pub(super) targets: Vec<Arc<Target>>,
-    /// Every file that was read and every folder that was looked through, for whoever follows changes.
-    pub(super) inputs: Vec<PathBuf>,
     /// Its dynamic sources.
     pub(super) supplies: Vec<Arc<SupplyPlan>>,
 }
@@ -66,13 +64,13 @@ pub(super) fn load(
         })
         .collect();
     let loaded = source::load(&sources, interval);
-    let (supplies, mut inputs) = supplies::plan(text, site, diagnostics);
-    inputs.extend(loaded.inputs);
+    loaded.inputs.iter().for_each(|path| site.inputs.note(path));
+    let supplies = supplies::plan(text, site, diagnostics);
     let failed = !loaded.problems.is_empty() || supplies.is_none();
     tell(Level::Error, loaded.problems, site, diagnostics);
     tell(Level::Warning, loaded.warnings, site, diagnostics);
     let supplies = supplies.filter(|_| !failed)?;
-    Some(LoadedTargets { targets: loaded.targets.into_iter().map(Arc::new).collect(), inputs, supplies })
+    Some(LoadedTargets { targets: loaded.targets.into_iter().map(Arc::new).collect(), supplies })
 }
 
 /// Reads an interval; a target list shows no place within its line, so the message names the value.
@@ -105,7 +103,9 @@ fn list_source(list: &ListText, site: Site<'_>) -> ListSource {
 
 fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> FileSource {
     let place = file.path.span.as_ref().map_or(fallback, |span| source_place(site, Some(span)));
-    FileSource { path: site.base.join(&file.path.value).into(), place }
+    let path = site.base.join(&file.path.value);
+    site.inputs.note(&path);
+    FileSource { path: path.into(), place }
 }
 
 fn file_sd_source(text: &FileSdText, site: Site<'_>) -> FileSdSource {

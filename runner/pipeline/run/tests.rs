@@ -1,19 +1,25 @@
 //! Probes that go wrong through our own fault still end in a row (S7).
 
+use std::future::pending;
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use arrow::array::AsArray as _;
-use tokio::sync::Semaphore;
 
+use super::flight::Flight;
+use super::probe::Probe;
 use super::*;
 use crate::check::{CheckPool, PoolSettings};
 use crate::clock::Clock;
 use crate::config::Diagnostics;
 use crate::fetch::{Fetcher, FetcherConfig};
 use crate::pipeline::record::Recorder;
-use crate::pipeline::{PipelineFile, RunCounters, StopSwitch, Workshop, build};
+use crate::pipeline::roster::Turn;
+use crate::pipeline::{
+    PipelineFile, Places, RecordFolders, RunCounters, StopLevel, StopSwitch, Workshop, build,
+};
 use crate::sink::{Follower, FollowerSpec, ResultBatch, Writer, WriterSpec};
 
 /// Keeps the outcome, kind and target of each row.
@@ -49,8 +55,13 @@ fn stages(grace: Duration) -> Arc<Stages> {
     Arc::new(Stages {
         fetcher: Fetcher::new(&FetcherConfig::default()).unwrap(),
         checks: CheckPool::start(PoolSettings::default(), &clock).unwrap(),
-        recorder: Recorder::off(),
-        permits: Arc::new(Semaphore::new(4)),
+        recorder: Recorder::new(
+            RecordFolders { data: "unused".into(), runner: "main".into(), run_id: "unused".into() },
+            &clock,
+        ),
+        places: Places::new(4),
+        once: false,
+        seen: None,
         grace,
         counters: RunCounters::default(),
         seq: AtomicI64::new(0),
@@ -72,53 +83,51 @@ fn writer(seen: &Seen) -> Writer {
     .unwrap()
 }
 
-fn due(stages: &Stages) -> Due {
-    Due { target: 0, due: stages.clock.now(), missed: 0 }
+/// A probe of the only target.
+fn probe(built: Arc<Built>, results: &ResultSender) -> Arc<Probe> {
+    let target = Arc::clone(&built.targets[0]);
+    let live = Arc::new(Live { built, results: results.clone() });
+    let turn = Turn { target, slot: Some(0), due: None, missed: 0, next: None, told: None };
+    Arc::new(Probe::new(live, turn))
+}
+
+/// What is told of a probe whose task is `task`, with a stop of that level.
+async fn told(
+    grace: Duration,
+    level: Option<StopLevel>,
+    task: impl Future<Output = Landed> + Send + 'static,
+) -> Vec<(String, String, i64)> {
+    let folder = tempfile::tempdir().unwrap();
+    let (built, stages, seen) = (built(folder.path()), stages(grace), Seen::default());
+    let writer = writer(&seen);
+    let results = writer.sender();
+    let (switch, stop) = StopSwitch::new(&Clock::system());
+    let mut flight = Flight::default();
+    let probe = probe(built, &results);
+    probe.first_attempt(&stages);
+    flight.start(probe, task);
+    level.into_iter().for_each(|level| switch.raise(level));
+    flight.land(&stages, stop).await;
+    drop(results);
+    writer.drained().await.unwrap();
+    let seen = seen.0.lock().unwrap().clone();
+    seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_that_panics_ends_in_a_row() {
-    let folder = tempfile::tempdir().unwrap();
-    let (built, stages, seen) = (built(folder.path()), stages(Duration::from_secs(5)), Seen::default());
-    let writer = writer(&seen);
-    let results = writer.sender();
-    let (_switch, stop) = StopSwitch::new(&Clock::system());
-    let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
-    flight.start(Probe::begin(due(&stages), &stages), async { panic!("a fault of ours") });
-    land(flight, &built, &stages, &results, stop).await;
-    drop(results);
-    writer.drained().await.unwrap();
-    assert_eq!(*seen.0.lock().unwrap(), [("unknown".to_owned(), "internal".to_owned(), 1)]);
+    let told = told(Duration::from_secs(5), None, async { panic!("a fault of ours") }).await;
+    assert_eq!(told, [("unknown".to_owned(), "internal".to_owned(), 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_that_outlasts_the_grace_ends_in_a_row_that_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let (built, stages, seen) = (built(folder.path()), stages(Duration::from_millis(50)), Seen::default());
-    let writer = writer(&seen);
-    let results = writer.sender();
-    let (switch, stop) = StopSwitch::new(&Clock::system());
-    let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
-    flight.start(Probe::begin(due(&stages), &stages), pending());
-    switch.raise(StopLevel::Drain);
-    land(flight, &built, &stages, &results, stop).await;
-    drop(results);
-    writer.drained().await.unwrap();
-    assert_eq!(*seen.0.lock().unwrap(), [("unknown".to_owned(), "local_shutdown".to_owned(), 1)]);
+    let told = told(Duration::from_millis(50), Some(StopLevel::Drain), pending()).await;
+    assert_eq!(told, [("unknown".to_owned(), "local_shutdown".to_owned(), 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_once_means_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (built, stages, seen) = (built(folder.path()), stages(Duration::from_hours(1)), Seen::default());
-    let writer = writer(&seen);
-    let results = writer.sender();
-    let (switch, stop) = StopSwitch::new(&Clock::system());
-    let mut flight = Flight { tasks: JoinSet::new(), probes: HashMap::new() };
-    flight.start(Probe::begin(due(&stages), &stages), pending());
-    switch.raise(StopLevel::Now);
-    land(flight, &built, &stages, &results, stop).await;
-    drop(results);
-    writer.drained().await.unwrap();
-    assert!(seen.0.lock().unwrap().is_empty());
+    let told = told(Duration::from_hours(1), Some(StopLevel::Now), pending()).await;
+    assert!(told.is_empty());
 }

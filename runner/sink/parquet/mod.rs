@@ -64,6 +64,17 @@ impl ParquetSpec {
     }
 }
 
+/// The part of a [`ParquetSpec`] that can change while it is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreRules {
+    /// When files are closed.
+    pub rotate: Rotate,
+    /// When the journal is forced to the disk.
+    pub fsync: Fsync,
+    /// As in [`ParquetSpec::grace`].
+    pub grace: Duration,
+}
+
 /// When files are closed: whichever comes first. A day's end and a drain close them as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotate {

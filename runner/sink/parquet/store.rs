@@ -18,7 +18,7 @@ use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
 use super::segment::{Day, SegmentName};
 use super::sync::{SyncRequest, Syncer};
-use super::{Fsync, ParquetSpec, convert};
+use super::{Fsync, ParquetSpec, StoreRules, convert};
 use crate::clock::{Instant, UnixNanos};
 use crate::sink::SinkError;
 use crate::sink::batch::ResultBatch;
@@ -117,6 +117,23 @@ impl Store {
             published,
             _lock: lock,
         })
+    }
+
+    /// Closes files, and forces them to the disk, by other rules from now on; files that are open are
+    /// closed by them too.
+    pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
+        let StoreRules { rotate, fsync, grace } = *rules;
+        self.rotation = Rotation { rotate, grace };
+        for (day, open) in &mut self.open {
+            open.closes_at = self.rotation.closes_at(*day, moment.wall);
+        }
+        if matches!(fsync, Fsync::Every(_)) && self.syncer.is_none() {
+            match Syncer::start(Arc::clone(&self.counters)) {
+                Ok(syncer) => self.syncer = Some(syncer),
+                Err(error) => warn!(%error, "no thread can be started to force files to the disk"),
+            }
+        }
+        self.fsync = fsync;
     }
 
     /// The files published last.

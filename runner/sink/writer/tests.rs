@@ -356,7 +356,7 @@ fn bodies_do_not_wait_in_the_queue() {
     let shared = samples::full(1);
     let other_owner = Arc::clone(&shared.exchange);
     for result in [samples::full(1), shared] {
-        let queued = Queued::of(result);
+        let queued = Waiting::of(result);
         assert!(queued.result.exchange.body.is_empty());
         assert_eq!(queued.body_hash, other_owner.body_xxh3());
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +31,12 @@ const MAX_LABELS: usize = 64;
 /// The largest file of certificate authorities: the usual bundle has 220 KiB.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
-/// The plans of a pipeline's dynamic sources, none where one of them is wrong; and the files that were read.
+/// The plans of a pipeline's dynamic sources, none where one of them is wrong.
 pub(super) fn plan(
     text: &PipelineText,
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
-) -> (Option<Vec<Arc<SupplyPlan>>>, Vec<PathBuf>) {
-    let mut inputs = Vec::new();
+) -> Option<Vec<Arc<SupplyPlan>>> {
     let mut plans: Vec<Arc<SupplyPlan>> = Vec::new();
     let mut stores: BTreeMap<String, Place> = BTreeMap::new();
     let mut whole = true;
@@ -48,7 +46,7 @@ pub(super) fn plan(
             |span| site.document.hidden_place(span.clone()),
         );
         let before = diagnostics.count(crate::config::Level::Error);
-        let mut checker = Checker { site, diagnostics, inputs: &mut inputs };
+        let mut checker = Checker { site, diagnostics };
         let kind = match &located.value {
             SourceText::List(_) | SourceText::File(_) | SourceText::FileSd(_) => continue,
             SourceText::HttpSd(text) => checker.groups(text),
@@ -63,16 +61,19 @@ pub(super) fn plan(
             _ => whole = false,
         }
     }
-    (whole.then_some(plans), inputs)
+    whole.then_some(plans)
 }
 
 /// Tells where more than one source reads the standard input, which only one of them would get. The first keeps it;
 /// pipelines that would share it are taken out.
-pub(in crate::pipeline::build) fn one_stdin(built: &mut Vec<Built>, diagnostics: &mut Diagnostics) {
+pub(in crate::pipeline::build) fn one_stdin<B: AsRef<Built>>(
+    built: &mut Vec<B>,
+    diagnostics: &mut Diagnostics,
+) {
     let mut first: Option<Place> = None;
     built.retain(|pipeline| {
         let mut keep = true;
-        for plan in pipeline.supplies.iter().filter(|plan| plan.is_stdin()) {
+        for plan in pipeline.as_ref().supplies.iter().filter(|plan| plan.is_stdin()) {
             match &first {
                 None => first = Some(plan.place.clone()),
                 Some(first) => {
@@ -116,7 +117,6 @@ type Planned<T> = Option<(T, Vec<u8>)>;
 struct Checker<'a> {
     site: Site<'a>,
     diagnostics: &'a mut Diagnostics,
-    inputs: &'a mut Vec<PathBuf>,
 }
 
 impl Checker<'_> {
@@ -217,7 +217,7 @@ impl Checker<'_> {
     fn authorities(&mut self, tls: &SourceTlsText) -> Option<Option<Bytes>> {
         let Some(path) = &tls.ca_file else { return Some(None) };
         let file = self.site.base.join(&path.value);
-        self.inputs.push(file.clone());
+        self.site.inputs.note(&file);
         match read_input(&file, LARGEST_CA_FILE) {
             Ok(bytes) => Some(Some(bytes.into())),
             Err(reason) => {
