@@ -237,7 +237,9 @@ fn generation(
     request_text.body.iter().for_each(|body| add(body.expose()));
     add(authorities);
     // With the headers and authorities of dynamic sources.
-    supplies.iter().for_each(|supply| add(&supply.identity.to_string()));
+    for supply in supplies {
+        add(&supply.identity.to_string());
+    }
     for target in targets {
         add(&target.name);
         add(&target.url);

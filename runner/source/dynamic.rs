@@ -37,7 +37,7 @@ config_table! {
 config_table! {
     /// Targets taken from a document that is fetched over HTTP: JSON, RSS 2.0, RSS 1.0 or Atom.
     ///
-    /// Where something stands is said by a JSON pointer (`"/data/url"`, RFC 6901) or a JSONPath (`"$.data.url"`,
+    /// Where something stands is said by a JSON pointer (`"/data/url"`, RFC 6901) or a `JSONPath` (`"$.data.url"`,
     /// RFC 9535, of which the first match counts). An item of a feed is read as an object of its elements
     /// (`"/title"`, `"/dc:creator"`) and their attributes (`"/enclosure@url"`).
     ///

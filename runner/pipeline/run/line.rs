@@ -179,7 +179,7 @@ impl Line {
             Supplied::Ended => self.supplies.end(supply),
         }
         if let Some(told) = told {
-            told.one();
+            told.one(None);
         }
     }
 

@@ -78,7 +78,7 @@ impl<'p> Documents<'p> {
         }
         // Keeps the pace; what a slow fetch has missed is not made up for.
         let late = since.as_nanos() % every.as_nanos().max(1);
-        every - Duration::from_nanos(u64::try_from(late).unwrap_or(0))
+        every.saturating_sub(Duration::from_nanos(u64::try_from(late).unwrap_or(0)))
     }
 
     fn build(&self) -> Result<Request, String> {

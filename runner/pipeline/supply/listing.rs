@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use url::Url;
 
 use super::document::{Document, Documents};
@@ -19,10 +20,13 @@ use super::{Receipt, Supplied, SupplyContext, Updates};
 use crate::clock::UnixNanos;
 use crate::config::parse_duration;
 use crate::model::Target;
+use crate::sink::ResultMark;
 use crate::source::{ListedItem, Listing, Problems, next_of_links, printable_url, with_parameter};
 
 /// How many new items are handed over at once.
 const BATCH: usize = 1_000;
+/// How often it is looked whether rows are finished; a journal is written every 100 ms.
+const LOOK_AT_ROWS: Duration = Duration::from_millis(50);
 /// How many batches may be on their way at the same time.
 const MOST_PENDING: usize = 16;
 
@@ -250,8 +254,10 @@ impl<'p> Follow<'p> {
             if !self.updates.give(Supplied::Once(targets), Some(receipt)).await {
                 return;
             }
-            keys.iter().for_each(|key| self.memory.seen.hand_over(*key, now));
-            self.pending.spawn(async move { (probed.await.is_ok(), keys) });
+            for key in &keys {
+                self.memory.seen.hand_over(*key, now);
+            }
+            self.pending.spawn(async move { (are_finished(probed).await, keys) });
         }
     }
 
@@ -325,6 +331,17 @@ impl Memory {
 
 fn seconds(moment: UnixNanos) -> u32 {
     u32::try_from(moment.seconds().max(1)).unwrap_or(u32::MAX)
+}
+
+/// Waits until the rows of a batch are finished, so that not even a kill loses them; false if there are none.
+async fn are_finished(probed: oneshot::Receiver<Option<ResultMark>>) -> bool {
+    let Ok(mark) = probed.await else { return false };
+    if let Some(mark) = mark {
+        while !mark.is_finished() {
+            sleep(LOOK_AT_ROWS).await;
+        }
+    }
+    true
 }
 
 /// Each name once.

@@ -25,6 +25,7 @@ use super::{Stop, StopLevel};
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::model::Target;
+use crate::sink::ResultMark;
 
 /// What a dynamic source gave.
 #[derive(Debug)]
@@ -51,18 +52,18 @@ pub struct SupplyUpdate {
 
 /// Tells a source that the targets of an update were probed, so that it may remember that on disk.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Sender<()>);
+pub struct Receipt(oneshot::Sender<Option<ResultMark>>);
 
 impl Receipt {
-    fn new() -> (Self, oneshot::Receiver<()>) {
+    fn new() -> (Self, oneshot::Receiver<Option<ResultMark>>) {
         let (sender, receiver) = oneshot::channel();
         (Self(sender), receiver)
     }
 
-    /// The rows of all targets of the update are with the sinks.
-    pub fn probed(self) {
+    /// The rows of all targets of the update are with the sinks, and finished at the mark; at once without one.
+    pub fn probed(self, finished: Option<ResultMark>) {
         // A source that has ended needs to know no more.
-        let _ = self.0.send(());
+        let _ = self.0.send(finished);
     }
 }
 

@@ -41,7 +41,7 @@ impl SupplyPlan {
 /// What kind of source it is.
 pub(in crate::pipeline) enum SupplyKind {
     /// Prometheus' groups over HTTP.
-    Groups(DocumentPlan),
+    Groups(Box<DocumentPlan>),
     /// Items of a document over HTTP.
     Listing(Box<ListingPlan>),
     /// Lines of a pipe.

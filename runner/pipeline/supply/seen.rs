@@ -34,6 +34,9 @@ const FILE_MODE: u32 = 0o640;
 /// What an item is known again by.
 pub(super) type Key = [u8; KEY_BYTES];
 
+/// What the file has of an item: its key, and when it was listed last.
+type Record = (Key, u32);
+
 /// The key of an item's id.
 pub(super) fn key_of(id: &str) -> Key {
     let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
@@ -182,7 +185,7 @@ struct SeenFile {
 }
 
 impl SeenFile {
-    fn open(path: &Path) -> io::Result<(Self, Vec<(Key, u32)>, Found)> {
+    fn open(path: &Path) -> io::Result<(Self, Vec<Record>, Found)> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -209,7 +212,7 @@ impl SeenFile {
         Ok((made, records, Found::Memory))
     }
 
-    fn append(&mut self, records: &[(Key, u32)]) -> io::Result<()> {
+    fn append(&mut self, records: &[Record]) -> io::Result<()> {
         let Some(log) = &mut self.log else { return self.write_anew(records) };
         if records.is_empty() {
             return Ok(());
@@ -227,7 +230,7 @@ impl SeenFile {
         Ok(())
     }
 
-    fn write_anew(&mut self, records: &[(Key, u32)]) -> io::Result<()> {
+    fn write_anew(&mut self, records: &[Record]) -> io::Result<()> {
         let bytes = [HEAD.as_slice(), &bytes_of(records)].concat();
         self.log = None;
         replace(&self.path, &bytes)?;
@@ -251,7 +254,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn bytes_of(records: &[(Key, u32)]) -> Vec<u8> {
+fn bytes_of(records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
     for (key, moment) in records {
         let begin = bytes.len();

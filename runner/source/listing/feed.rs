@@ -3,7 +3,7 @@
 //!
 //! Nothing is expanded but characters: entities that a document declares are left as they are.
 
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesRef, BytesStart, Event};
@@ -134,7 +134,7 @@ impl State {
     fn open_root(&mut self, name: &str) -> Result<(), String> {
         let local = name.rsplit(':').next().unwrap_or(name);
         if !matches!(local, "rss" | "RDF" | "feed") {
-            let shown: String = local.chars().filter(|c| c.is_ascii_alphanumeric()).take(20).collect();
+            let shown: String = local.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
             return Err(format!("\"{shown}\" is neither an RSS nor an Atom document"));
         }
         self.root = Some(name.to_owned());
@@ -229,12 +229,11 @@ impl State {
 
 /// Names and values of an element's attributes, the first of equal ones.
 fn attributes(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, String> {
-    let mut found = HashMap::new();
+    let mut found = HashSet::new();
     let mut all = Vec::new();
     for attribute in start.attributes().with_checks(false).take(MAX_FIELDS) {
         let attribute = attribute.map_err(|_| "an attribute is not well-formed".to_owned())?;
-        if let Entry::Vacant(entry) = found.entry(attribute.key.as_ref().to_owned()) {
-            entry.insert(());
+        if found.insert(attribute.key.as_ref().to_owned()) {
             all.push((attribute.key.as_ref().to_owned(), value_of(&attribute)));
         }
     }

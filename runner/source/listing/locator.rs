@@ -1,4 +1,4 @@
-//! Where something stands in a JSON document: a JSON pointer or a JSONPath, checked once.
+//! Where something stands in a JSON document: a JSON pointer or a path of RFC 9535, checked once.
 
 use std::fmt;
 

@@ -176,7 +176,9 @@ impl Listing {
             self.seen_items += 1;
             let place = Place { file: Arc::clone(&place), line: self.seen_items as u32, column: None };
             if let Err(problems) = self.add(item, defaults, base, &place) {
-                problems.into_iter().for_each(|problem| self.problems.push(problem));
+                for problem in problems {
+                    self.problems.push(problem);
+                }
             }
         }
         Ok(())

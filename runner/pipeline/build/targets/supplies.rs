@@ -51,7 +51,7 @@ pub(super) fn plan(
             SourceText::List(_) | SourceText::File(_) | SourceText::FileSd(_) => continue,
             SourceText::HttpSd(text) => checker.groups(text),
             SourceText::Listing(text) => checker.listing(text, &place, &mut stores),
-            SourceText::Stdin(text) => checker.stdin(text, &place),
+            SourceText::Stdin(text) => Some((checker.stdin(text, &place), Vec::new())),
         };
         match kind {
             Some((kind, secrets)) if diagnostics.count(crate::config::Level::Error) == before => {
@@ -129,7 +129,7 @@ impl Checker<'_> {
         ];
         let document = DocumentText { url, every, timeout, headers, tls, max_size, defaults };
         let (plan, secrets) = self.document(&document)?;
-        Some((SupplyKind::Groups(plan), secrets))
+        Some((SupplyKind::Groups(Box::new(plan)), secrets))
     }
 
     fn listing(
@@ -158,10 +158,10 @@ impl Checker<'_> {
         Some((SupplyKind::Listing(Box::new(plan)), secrets))
     }
 
-    fn stdin(&mut self, text: &StdinText, place: &Place) -> Planned<SupplyKind> {
+    fn stdin(&mut self, text: &StdinText, place: &Place) -> SupplyKind {
         self.check_labels(text.labels.keys().map(|name| (name, place.clone())));
         let labels = text.labels.clone().into_iter().collect();
-        Some((SupplyKind::Stdin { labels }, Vec::new()))
+        SupplyKind::Stdin { labels }
     }
 
     fn document(&mut self, text: &DocumentText<'_>) -> Planned<DocumentPlan> {
@@ -169,7 +169,7 @@ impl Checker<'_> {
         self.check(text.timeout, &TIMEOUT, "a time-out is at least 10ms and at most 1h");
         self.check(text.max_size, &MAX_SIZE, "a document has at least 1KiB and at most 64MiB");
         let url = self.url(text.url);
-        let ca_pem = self.authorities(text.tls)?;
+        let ca_pem = self.authorities(text.tls);
         let mut headers: Vec<(String, String)> = text
             .headers
             .iter()
@@ -213,13 +213,14 @@ impl Checker<'_> {
         }
     }
 
-    /// The certificate authorities of the file's own, if it names any; none at all where they cannot be read.
-    fn authorities(&mut self, tls: &SourceTlsText) -> Option<Option<Bytes>> {
-        let Some(path) = &tls.ca_file else { return Some(None) };
+    /// The certificate authorities of the file's own. None where it names none, or they cannot be read, which is
+    /// told.
+    fn authorities(&mut self, tls: &SourceTlsText) -> Option<Bytes> {
+        let path = tls.ca_file.as_ref()?;
         let file = self.site.base.join(&path.value);
         self.site.inputs.note(&file);
         match read_input(&file, LARGEST_CA_FILE) {
-            Ok(bytes) => Some(Some(bytes.into())),
+            Ok(bytes) => Some(bytes.into()),
             Err(reason) => {
                 let what = format!("the file \"{}\" cannot be read: {reason}", file.display());
                 let hint = "the path is relative to the pipeline file".to_owned();

@@ -104,7 +104,7 @@ async fn what_was_not_probed_is_offered_again() {
     // A receipt that comes at the very end counts.
     let Running { updates, task, switch } = source;
     switch.raise(StopLevel::Drain);
-    update.receipt.unwrap().probed();
+    update.receipt.unwrap().probed(None);
     drop(updates);
     timeout(PATIENCE, task).await.unwrap().unwrap();
     let mut source = Running::start(&plan, Some(folder.path()), true);
@@ -217,7 +217,7 @@ async fn many_new_items_come_in_batches_while_earlier_ones_are_probed() {
     }
     let expected: Vec<String> = (1..=2_500).map(|number| format!("s{number}")).collect();
     assert_eq!(names, expected);
-    receipts.into_iter().for_each(Receipt::probed);
+    receipts.into_iter().for_each(|receipt| receipt.probed(None));
     reddit.submit(1);
     assert_eq!(source.taken().await, "once s2501");
     source.stop().await;

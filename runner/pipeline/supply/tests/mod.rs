@@ -157,7 +157,7 @@ impl Running {
     async fn taken(&mut self) -> String {
         let update = self.next().await;
         if let Some(receipt) = update.receipt {
-            receipt.probed();
+            receipt.probed(None);
         }
         shown(&update.supplied)
     }
