@@ -40,6 +40,7 @@ mod remembering;
 mod run_once;
 mod schedule;
 mod secrets;
+mod sources;
 mod stop;
 mod suspended;
 
