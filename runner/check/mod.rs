@@ -61,7 +61,7 @@ pub use preflight::{LoadError, PLUGIN_BYTES_MAX};
 pub use queue::PipelineLoad;
 pub use record::{
     MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
-    write_line,
+    is_plain_header, is_secret, write_line,
 };
 pub use set::{CallNote, CheckConfig, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};

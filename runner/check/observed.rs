@@ -112,11 +112,18 @@ impl Observed {
     /// The body as text: by its byte order mark, else by the charset of its content type, else
     /// UTF-8; what is invalid is replaced.
     pub(super) fn body_text(&self) -> String {
+        self.body_decoded().0
+    }
+
+    /// The body as text, the name of the encoding that it was read by, and whether there was anything that is
+    /// none of it.
+    pub fn body_decoded(&self) -> (String, &'static str, bool) {
         let encoding = self
             .header("content-type")
             .and_then(|value| Encoding::for_label(charset(&value)?.as_bytes()))
             .unwrap_or(UTF_8);
-        encoding.decode(&self.exchange.body).0.into_owned()
+        let (text, encoding, is_invalid) = encoding.decode(&self.exchange.body);
+        (text.into_owned(), encoding.name(), is_invalid)
     }
 
     /// The length of a phase in nanoseconds.

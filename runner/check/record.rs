@@ -19,7 +19,7 @@ use super::state::StateEntries;
 use crate::model::{Outcome, ProbeResult, UnixNanos, Verdict};
 
 pub use line::write_line;
-pub use mask::{MASK, RecordRules};
+pub use mask::{MASK, RecordRules, is_plain_header, is_secret};
 
 /// The version of the format that is written. A reader of this version reads no higher one; keys that
 /// it does not know it passes over.

@@ -5,11 +5,14 @@ mod demo;
 mod exit;
 mod explain;
 mod interrupt;
+mod list;
 mod output;
 mod plugin;
+mod probe;
 mod progress;
 mod replay;
 mod run;
+mod shown;
 mod summary;
 mod table;
 mod test;
@@ -56,6 +59,10 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Run the tests that stand in pipeline files, without network
     Test(test::TestArgs),
+    /// Probe one URL or target now, and show every step: why is this target down?
+    Probe(probe::ProbeArgs),
+    /// List pipelines, and with --targets each target and when it is due next
+    List(list::ListArgs),
     /// Tell what the code of a problem means, such as P0101, and what to do about it
     Explain(explain::ExplainArgs),
     /// Have recorded responses judged again, by checks as they are now: what would be different
@@ -101,6 +108,8 @@ pub fn main() -> Exit {
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
         Command::Test(args) => test::test(&args),
+        Command::Probe(args) => probe::probe(&args),
+        Command::List(args) => list::list(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Replay(args) => replay::replay(args),
         Command::Plugin(args) => plugin::plugin(args),

@@ -242,6 +242,16 @@ impl Request {
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
+
+    /// The headers of the first request, but for `host` and `content-length`. Their values may be secrets.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body of the first request. It may be a secret.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
 }
 
 /// The headers that go out with every request: the user's, and defaults where the user has none.

@@ -48,6 +48,11 @@ impl Cron {
         Ok(cron)
     }
 
+    /// The expression, and the name of its time zone.
+    pub(super) fn words(&self) -> (&str, &str) {
+        (self.pattern.as_str(), &self.zone.name)
+    }
+
     pub(super) fn is_fixed(&self) -> bool {
         self.is_fixed
     }

@@ -26,6 +26,7 @@ mod config;
 mod cron;
 mod cron_fields;
 mod fires;
+mod forecast;
 mod lane;
 mod maintenance;
 mod phase;
@@ -35,6 +36,7 @@ mod slot;
 mod tests;
 mod timing;
 mod window;
+mod words;
 mod zone;
 
 use std::cmp::Reverse;
@@ -45,6 +47,7 @@ use crate::clock::{Instant, UnixNanos};
 
 pub use civil_text::{ClockText, DaysText, MomentText};
 pub use config::{MaintenanceText, ScheduleText, WindowText};
+pub use forecast::Forecast;
 pub use maintenance::Maintenance;
 pub use phase::phase_ns;
 pub use ramp::STARTS_PER_SECOND;

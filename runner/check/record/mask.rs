@@ -241,8 +241,13 @@ impl Masking {
     }
 }
 
-/// Whether a header's name tells that its value is a secret.
-fn is_secret(name: &str) -> bool {
+/// Whether the values of a request's header, by its name in lower case, say what is wanted, not by whom.
+pub fn is_plain_header(name: &str) -> bool {
+    PLAIN_HEADERS.contains(&name)
+}
+
+/// Whether a header's name, in lower case, tells that its value is a secret.
+pub fn is_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 

@@ -32,6 +32,26 @@ impl fmt::Debug for SupplyPlan {
 }
 
 impl SupplyPlan {
+    /// The source's `type`, as the pipeline file has it.
+    pub fn source_type(&self) -> &'static str {
+        match self.kind {
+            SupplyKind::Groups(_) => "http_sd",
+            SupplyKind::Listing(_) => "listing",
+            SupplyKind::Stdin { .. } => "stdin",
+        }
+    }
+
+    /// The document that it follows, and how often it is fetched; none where it follows none. The URL may
+    /// hold secrets.
+    pub fn document(&self) -> Option<(&Url, Duration)> {
+        let document = match &self.kind {
+            SupplyKind::Groups(document) => document,
+            SupplyKind::Listing(listing) => &listing.document,
+            SupplyKind::Stdin { .. } => return None,
+        };
+        Some((&document.url, document.every))
+    }
+
     /// Whether it reads the standard input, of which there is one.
     pub fn is_stdin(&self) -> bool {
         matches!(self.kind, SupplyKind::Stdin { .. })
