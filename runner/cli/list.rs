@@ -99,7 +99,7 @@ fn text(pipeline: &Built, now: UnixNanos) -> String {
         let _ = writeln!(out, "  {word:9} {}", harmless(told));
     };
     line("schedule", &timing.to_string());
-    let mut told = count(targets.len(), "target");
+    let mut told = targets.len().to_string();
     let own = targets.iter().filter(|target| target.every.is_some()).count();
     if own > 0 {
         let _ = write!(told, ", {own} with an interval of {} own", if own == 1 { "its" } else { "their" });

@@ -11,7 +11,8 @@ const PARAMETERS: [&str; 9] = ["access", "auth", "code", "hmac", "key", "pass", 
 /// A URL without user information, and with a mark in the place of what may be a secret.
 pub(super) fn shown_url(url: &str, secrets: &SecretTexts) -> String {
     let masked = secrets.mask(url);
-    let (place, query) = masked.split_once('?').map_or((&*masked, None), |(place, query)| (place, Some(query)));
+    let (place, query) =
+        masked.split_once('?').map_or((&*masked, None), |(place, query)| (place, Some(query)));
     let place = match place.split_once("://") {
         Some((scheme, rest)) => {
             let authority = rest.find('/').unwrap_or(rest.len());
@@ -62,7 +63,10 @@ mod tests {
             ("https://a.example/x", "https://a.example/x"),
             ("https://me:pw@a.example/x?page=2", "https://a.example/x?page=2"),
             ("https://a.example/?page=2&api_key=abc&x", "https://a.example/?page=2&api_key=<secret>&x"),
-            ("https://a.example/?X-Amz-Signature=abc&sort=key", "https://a.example/?X-Amz-Signature=<secret>&sort=key"),
+            (
+                "https://a.example/?X-Amz-Signature=abc&sort=key",
+                "https://a.example/?X-Amz-Signature=<secret>&sort=key",
+            ),
             ("https://a.example/?monkey=1&token=", "https://a.example/?monkey=1&token="),
             ("<secret>", "<secret>"),
             ("https://a.example/hidden", "https://a.example/<secret>"),

@@ -23,14 +23,25 @@ pub(super) const LARGEST_CHANGE_S: i64 = 3 * 3_600;
 /// Clock changes that are looked through for the next fire; a zone has a few in a year.
 const CHANGES: usize = 2_000;
 
-/// A cron expression in a time zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A cron expression in a time zone. Equal to another that fires at the same times, however it is written.
+#[derive(Debug, Clone)]
 pub(super) struct Cron {
+    /// As the user wrote it.
+    text: Box<str>,
     pattern: croner::Cron,
     zone: Zone,
     /// Whether it is a fixed-time job.
     is_fixed: bool,
 }
+
+impl PartialEq for Cron {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { text: _, pattern, zone, is_fixed } = self;
+        (pattern, zone, is_fixed) == (&other.pattern, &other.zone, &other.is_fixed)
+    }
+}
+
+impl Eq for Cron {}
 
 impl Cron {
     /// Reads an expression of 5 or 6 fields, or a name such as `@daily`.
@@ -39,7 +50,7 @@ impl Cron {
         let parser = croner::parser::CronParser::builder().dom_and_dow(fields.both_days).build();
         let refused = |_| CronProblem::new("this is no cron expression", None);
         let pattern = parser.parse(&fields.text).map_err(refused)?;
-        let cron = Self { pattern, zone, is_fixed: fields.is_fixed };
+        let cron = Self { text: text.trim().into(), pattern, zone, is_fixed: fields.is_fixed };
         let begin = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
         if cron.civil_from(begin).is_none() {
             let hint = "there is no such day in any month that it names";
@@ -48,9 +59,9 @@ impl Cron {
         Ok(cron)
     }
 
-    /// The expression, and the name of its time zone.
+    /// The expression as the user wrote it, and the name of its time zone.
     pub(super) fn words(&self) -> (&str, &str) {
-        (self.pattern.as_str(), &self.zone.name)
+        (&self.text, &self.zone.name)
     }
 
     pub(super) fn is_fixed(&self) -> bool {

@@ -76,7 +76,7 @@ impl Forecast {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{phase_ns, Schedule};
+    use super::super::{Schedule, phase_ns};
     use super::*;
     use crate::clock::Clock;
 

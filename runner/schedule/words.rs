@@ -98,6 +98,9 @@ mod tests {
         for (days, expected) in cases {
             assert_eq!(Shown(Days(days)).to_string(), expected);
         }
-        assert_eq!((clock(28_800), clock(86_400), clock(61)), ("08:00".into(), "24:00".into(), "00:01:01".into()));
+        assert_eq!(
+            (clock(28_800), clock(86_400), clock(61)),
+            ("08:00".into(), "24:00".into(), "00:01:01".into())
+        );
     }
 }

@@ -119,7 +119,9 @@ impl Attempt {
     /// Whether the first request went out.
     pub(super) fn was_sent(&self) -> bool {
         let exchange = &self.row.exchange;
-        exchange.head.is_some() || !exchange.hops.is_empty() || self.blame.as_ref().is_none_or(Blame::is_after_sending)
+        exchange.head.is_some()
+            || !exchange.hops.is_empty()
+            || self.blame.as_ref().is_none_or(Blame::is_after_sending)
     }
 
     /// Days from the attempt to a moment in Unix seconds; negative where it has passed.
@@ -140,12 +142,13 @@ fn mask(row: &mut ProbeResult, notes: &[crate::check::CallNote], subject: &Subje
     let sent: Vec<(String, String)> = request
         .headers()
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
     let sent = sent.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let body = request.body().map(|body| String::from_utf8_lossy(body));
-    let rules =
-        RecordRules::with_secrets(BODY_LOOKED_AT, Vec::new(), sent, body.as_deref(), secrets);
+    let rules = RecordRules::with_secrets(BODY_LOOKED_AT, Vec::new(), sent, body.as_deref(), secrets);
     let mut record = Record::new(row, notes, &subject.checks, &Arc::default());
     rules.apply(&mut record);
     let mut exchange = Exchange::clone(&record.observed.exchange);
@@ -160,7 +163,10 @@ fn mask(row: &mut ProbeResult, notes: &[crate::check::CallNote], subject: &Subje
     row.target = Arc::new(Target {
         name: shown_name(name, secrets).into(),
         url: shown_url(url, secrets).into(),
-        labels: labels.iter().map(|(name, value)| (Arc::clone(name), (*secrets.mask(value)).into())).collect(),
+        labels: labels
+            .iter()
+            .map(|(name, value)| (Arc::clone(name), (*secrets.mask(value)).into()))
+            .collect(),
         every: *every,
     });
     row.exchange = Arc::new(exchange);
@@ -188,8 +194,11 @@ fn headers(request: &Request, shown_url: &str, secrets: &SecretTexts) -> Vec<(St
     }
     for (name, value) in given {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let shown =
-            if is_plain_header(name.as_str()) { secrets.mask(&text).into_owned() } else { SECRET_MARK.to_owned() };
+        let shown = if is_plain_header(name.as_str()) {
+            secrets.mask(&text).into_owned()
+        } else {
+            SECRET_MARK.to_owned()
+        };
         headers.push((name.as_str().to_owned(), shown));
     }
     if let Some(body) = request.body().filter(|body| !body.is_empty()) {

@@ -12,9 +12,8 @@ use crate::config::SECRET_MARK;
 use crate::sink::{BatchBuilder, Follower as _, Format, StdoutSink};
 
 /// Columns that are about a run.
-const OF_A_RUN: [&str; 9] = [
-    "runner", "run_id", "seq", "probe_seq", "scheduled_at", "lateness_us", "missed", "attempt", "is_final",
-];
+const OF_A_RUN: [&str; 9] =
+    ["runner", "run_id", "seq", "probe_seq", "scheduled_at", "lateness_us", "missed", "attempt", "is_final"];
 
 /// The object, as a line.
 pub(super) fn line(attempt: &Attempt) -> anyhow::Result<String> {
@@ -98,9 +97,9 @@ fn request(attempt: &Attempt) -> Value {
 
 fn response_headers(attempt: &Attempt) -> Value {
     let Some(head) = &attempt.row.exchange.head else { return Value::Null };
-    let headers = head.headers.iter().map(|(name, value)| {
-        json!({ "name": name.as_str(), "value": String::from_utf8_lossy(value.as_bytes()) })
-    });
+    let headers = head.headers.iter().map(
+        |(name, value)| json!({ "name": name.as_str(), "value": String::from_utf8_lossy(value.as_bytes()) }),
+    );
     headers.collect()
 }
 

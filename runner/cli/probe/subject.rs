@@ -8,10 +8,10 @@ use anyhow::{Context as _, anyhow};
 use crate::check::{
     BUNDLED_NAMES, CheckSet, CheckSpec, ConfiguredCheck, Isolation, Limits, MemoryState, Plugin,
 };
+use crate::cli::Exit;
 use crate::cli::compile::{Keep, engine, workshop};
 use crate::cli::shown::{secrets_of_url, shown_name};
 use crate::cli::validate::tell;
-use crate::cli::Exit;
 use crate::config::{Diagnostics, SecretTexts, did_you_mean};
 use crate::fetch::{Request, RequestSpec};
 use crate::model::{Severity, Target};

@@ -68,7 +68,11 @@ fn head(attempt: &Attempt, page: &mut Page) {
     };
     let _ = writeln!(page.out, "{outcome}{total}: {what}");
     if let Some(blame) = &attempt.blame {
-        let words = if row.outcome == Outcome::Degraded { "it works, and is worth a look" } else { blame.whose.words() };
+        let words = if row.outcome == Outcome::Degraded {
+            "it works, and is worth a look"
+        } else {
+            blame.whose.words()
+        };
         let place = match (&blame.check, blame.phase) {
             (Some(check), _) => format!("the check \"{check}\" decided"),
             (None, Some(phase)) => format!("it failed in {}", phase.as_str()),
@@ -218,7 +222,10 @@ fn response(attempt: &Attempt, page: &mut Page) {
     let exchange = &attempt.row.exchange;
     let Some(head) = &exchange.head else { return page.line("response", "none") };
     let reason = http::StatusCode::from_u16(head.status).ok().and_then(|status| status.canonical_reason());
-    page.line("response", &format!("HTTP/{} {} {}", head.version.as_str(), head.status, reason.unwrap_or_default()));
+    page.line(
+        "response",
+        &format!("HTTP/{} {} {}", head.version.as_str(), head.status, reason.unwrap_or_default()),
+    );
     for (name, value) in head.headers.iter().take(HEADERS) {
         let value = String::from_utf8_lossy(value.as_bytes());
         let mut shown: String = value.chars().take(HEADER_CHARS).collect();
