@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ fn text(pipeline: &Built, now: UnixNanos) -> String {
     let Built { name, generation, targets, timing, secrets, .. } = pipeline;
     let mut out = format!("{name}: generation {generation}\n");
     let mut line = |word: &str, told: &str| {
-        let _ = writeln!(out, "  {word:9} {}", harmless(told));
+        let _ = writeln!(out, "  {word:9} {}", harmless(&secrets.mask(told)));
     };
     line("schedule", &timing.to_string());
     let mut told = targets.len().to_string();
@@ -158,9 +159,11 @@ fn in_maintenance(pipeline: &Built, now: UnixNanos) -> usize {
 
 /// A pipeline as an object.
 fn object(pipeline: &Built, now: UnixNanos) -> Value {
-    let check = |check: &std::sync::Arc<ConfiguredCheck>| {
+    let shown = |text: &str| Value::from(pipeline.secrets.mask(text));
+    let check = |check: &Arc<ConfiguredCheck>| {
         let spec = check.spec();
-        json!({ "check_name": &*spec.name, "plugin": &*spec.plugin, "severity": spec.severity.as_str() })
+        let severity = spec.severity.as_str();
+        json!({ "check_name": shown(&spec.name), "plugin": shown(&spec.plugin), "severity": severity })
     };
     let sources = pipeline.supplies.iter().map(|supply| {
         let (url, every) = supply.document().unzip();
@@ -177,7 +180,7 @@ fn object(pipeline: &Built, now: UnixNanos) -> Value {
     json!({
         "pipeline": &*pipeline.name,
         "generation": &*pipeline.generation,
-        "schedule": pipeline.timing.to_string(),
+        "schedule": shown(&pipeline.timing.to_string()),
         "targets": pipeline.targets.len(),
         "in_maintenance": in_maintenance(pipeline, now),
         "dynamic_sources": sources.collect::<Vec<_>>(),
@@ -208,7 +211,7 @@ fn targets_as_json(pipeline: &Built, now: UnixNanos, page: &mut Page) -> std::io
 
 fn targets_as_text(pipeline: &Built, now: UnixNanos, page: &mut Page) -> std::io::Result<()> {
     let secrets = &pipeline.secrets;
-    let width = |target: &std::sync::Arc<Target>| target.name.chars().count().min(NAME_WIDTH);
+    let width = |target: &Arc<Target>| target.name.chars().count().min(NAME_WIDTH);
     let width = pipeline.targets.iter().map(width).max().unwrap_or_default();
     if width > 0 {
         page.add(&format!("  {:24}  {:8}  {:width$}  url, labels\n", "due at", "every", "target"))?;

@@ -52,7 +52,7 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<Exit> {
     };
     let clock = Clock::system();
     let fetched = run::block_on(attempt::fetch(&subject, &clock))??;
-    let attempt = Attempt::judge(subject, fetched, &clock);
+    let attempt = Attempt::judge(&subject, fetched, &clock);
     match args.format {
         OutputFormat::Table => output::data(&text::text(&attempt, output::stdout_has_colour()))?,
         OutputFormat::Json => output::data(&json::line(&attempt)?)?,

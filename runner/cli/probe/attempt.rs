@@ -63,7 +63,7 @@ pub(super) async fn fetch(subject: &Subject, clock: &Clock) -> anyhow::Result<Fe
 
 impl Attempt {
     /// Has the exchange judged, on this thread.
-    pub(super) fn judge(subject: Subject, fetched: Fetched, clock: &Clock) -> Self {
+    pub(super) fn judge(subject: &Subject, fetched: Fetched, clock: &Clock) -> Self {
         let Fetched { exchange, started_at } = fetched;
         let observed = Observed::new(Arc::clone(&subject.target), Arc::clone(&exchange), started_at);
         let judgement = subject.checks.judge_here(&Arc::new(observed), clock);
@@ -88,7 +88,7 @@ impl Attempt {
             exchange,
             verdicts: judgement.verdicts,
         };
-        let seen = mask(&mut row, &judgement.notes, &subject);
+        let seen = mask(&mut row, &judgement.notes, subject);
         let secrets = &subject.secrets;
         let reason = subject.maintenance.reason(started_at, &subject.target);
         Self {
@@ -98,7 +98,7 @@ impl Attempt {
             body: row.exchange.head.is_some().then(|| Body::of(&seen)),
             path: path_of(&row.target.url),
             request_headers: headers(&subject.request, &row.target.url, secrets),
-            request_body_bytes: subject.request.body().map(|body| body.len()),
+            request_body_bytes: subject.request.body().map(hyper::body::Bytes::len),
             timeout: subject.request.timeout(),
             maintenance_reason: reason.map(|reason| secrets.mask(reason).into_owned()),
             blame: Blame::of(&row),

@@ -26,8 +26,8 @@ impl Body {
     pub(super) fn of(seen: &Observed) -> Self {
         let bytes = &seen.exchange.body;
         let (text, encoding, is_invalid) = seen.body_decoded();
-        let is_text =
-            !text.contains('\0') && !(is_invalid && text.matches('\u{fffd}').count() * 20 > text.len());
+        let is_rubbish = is_invalid && text.matches('\u{fffd}').count() * 20 > text.len();
+        let is_text = !is_rubbish && !text.contains('\0');
         if !is_text {
             let hex: Vec<_> = bytes.iter().take(HEX_BYTES).map(|byte| format!("{byte:02x}")).collect();
             return Self { encoding, is_text, lines: vec![hex.join(" ")], has_more: bytes.len() > HEX_BYTES };

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::attempt::{Attempt, civil};
-use super::blame::Blame;
+use super::blame::{Blame, Phase};
 use super::body::Body;
 use crate::check::{MASK, write_line};
 use crate::config::SECRET_MARK;
@@ -78,7 +78,7 @@ fn blame(blame: &Blame) -> Value {
     let Blame { whose, phase, check, what } = blame;
     json!({
         "whose": whose.as_str(),
-        "phase": phase.map(|phase| phase.as_str()),
+        "phase": phase.map(Phase::as_str),
         "check": check,
         "what": what,
     })
