@@ -16,6 +16,7 @@
 mod support;
 
 mod assertions;
+mod attempts;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
