@@ -2,7 +2,8 @@
 
 use super::limits::Limits;
 use crate::config::{
-    ByteSize, Code, Diagnostic, Diagnostics, Document, Duration, Located, config_enum, config_table,
+    ByteSize, Code, Diagnostic, Diagnostics, Document, Duration, JsonTable, Located, config_enum,
+    config_table,
 };
 
 /// The shortest and the longest time of a call.
@@ -21,7 +22,7 @@ config_table! {
         /// plugin need a name each.
         name: Option<Located<String>>,
         /// The plugin's own configuration; each plugin's page lists its keys.
-        config: Option<Located<serde_json::Value>>,
+        config: Option<Located<JsonTable>>,
         /// What a `fail` means: the target is down (`fail`), or only degraded (`warn`).
         severity: SeverityText = r#""fail""#,
         /// Whether the check is called when there is no whole response, and answers for it.

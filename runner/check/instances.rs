@@ -9,6 +9,7 @@ use super::component::{ConfigureError, Plugin};
 use super::contract::Template;
 use super::limits::Limits;
 use super::sandbox::{self, Answer, Origin, Ready, Run};
+use super::set::CheckConfig;
 use super::trial;
 
 /// Calls of an `auto` check that are configured one by one before it is worth seconds of compilation
@@ -37,7 +38,7 @@ pub enum Isolation {
 #[derive(Debug)]
 pub(super) struct Instances {
     plugin: Arc<Plugin>,
-    config: Arc<str>,
+    config: CheckConfig,
     limits: Limits,
     isolation: Isolation,
     frozen: OnceLock<Result<Template, FreezeError>>,
@@ -52,14 +53,14 @@ impl Instances {
     /// [`Plugin::load`] does.
     pub(super) fn new(
         plugin: &Arc<Plugin>,
-        config: &Arc<str>,
+        config: &CheckConfig,
         limits: Limits,
         isolation: Isolation,
     ) -> Result<Arc<Self>, ConfigureError> {
-        plugin.configure(config, limits)?;
+        plugin.configure(config.expose(), limits)?;
         let instances = Self {
             plugin: Arc::clone(plugin),
-            config: Arc::clone(config),
+            config: config.clone(),
             limits,
             isolation,
             frozen: OnceLock::new(),
@@ -104,6 +105,9 @@ impl Instances {
         let plugin = &self.plugin.manifest().name;
         match self.freeze() {
             Ok(()) => tracing::debug!(plugin, "a check starts from its snapshot from now on"),
+            Err(_) if self.config.has_secrets() => {
+                tracing::info!(plugin, "a check cannot be frozen, it is configured for every call");
+            }
             Err(error) => {
                 tracing::info!(plugin, reason = %error, "a check cannot be frozen, it is configured for every call");
             }
@@ -133,11 +137,11 @@ impl Instances {
     }
 
     fn plain(&self) -> Origin<'_> {
-        Origin::Plain(self.plugin.template(), &self.config)
+        Origin::Plain(self.plugin.template(), self.config.expose())
     }
 
     fn configuration(&self) -> Configuration<'_> {
-        Configuration { json: &self.config, limits: self.limits }
+        Configuration { json: self.config.expose(), limits: self.limits, is_kept: !self.config.has_secrets() }
     }
 
     fn take_frozen_before(&self) {

@@ -63,6 +63,6 @@ pub use record::{
     MASK, RECORD_FORMAT, Record, RecordError, RecordKey, RecordRules, RecordedVerdict, as_recorded,
     write_line,
 };
-pub use set::{CallNote, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
+pub use set::{CallNote, CheckConfig, CheckSet, CheckSpec, ConfiguredCheck, Judgement};
 pub use state::{FileState, MemoryState, StateEntries, StateKey, StateStats, StateStore, StateUnreadable};
 pub use wrap::{WrapError, component_from_core, finish_component};

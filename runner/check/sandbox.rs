@@ -114,7 +114,7 @@ pub(super) fn configure_raw(
     configuration: Configuration<'_>,
 ) -> Result<Configured, FreezeError> {
     let _ticking = engine.keep_ticking();
-    let Configuration { json, limits } = configuration;
+    let Configuration { json, limits, is_kept: _ } = configuration;
     let mut store = store(engine.engine(), limits.for_configuring(), &Clock::system(), None);
     let configured = contract::bare_instance(engine.linker(), component, &mut store)
         .and_then(|(instance, bare)| Ok((instance.configure(&mut store, json)?, bare)));

@@ -1,5 +1,6 @@
 //! The checks of one pipeline, configured, in the order of its file.
 
+use std::borrow::Cow;
 use std::hash::Hasher as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
 use super::sandbox::{Answer, Run};
 use super::state::{Staged, StateEntries, StateKey, StateStore};
 use crate::clock::Clock;
+use crate::config::SecretTexts;
 use crate::model::{CheckStatus, Severity, Verdict};
 
 /// One check, as a pipeline file has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckSpec {
     /// Its name, unique in its pipeline.
     pub name: Arc<str>,
@@ -33,10 +35,52 @@ pub struct CheckSpec {
     pub on_error: bool,
     /// What one call may use up.
     pub limits: Limits,
-    /// Its configuration, JSON text.
-    pub config: Arc<str>,
+    /// Its configuration.
+    pub config: CheckConfig,
     /// How much of a call's instance others have used before.
     pub isolation: Isolation,
+}
+
+/// A check's configuration, JSON text. Prints without secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CheckConfig {
+    json: Arc<str>,
+    /// The same without its secrets; none where it has none.
+    shown: Option<Arc<str>>,
+}
+
+impl CheckConfig {
+    /// A configuration with secrets in it, and the same without them.
+    pub fn with_secrets(json: &str, shown: &str) -> Self {
+        Self { json: json.into(), shown: Some(shown.into()) }
+    }
+
+    /// The text that the plugin gets.
+    pub fn expose(&self) -> &Arc<str> {
+        &self.json
+    }
+
+    /// The text that may be shown.
+    pub fn shown(&self) -> &str {
+        self.shown.as_ref().unwrap_or(&self.json)
+    }
+
+    /// Whether it has values that nobody should see: then nothing that is made of it is kept.
+    pub fn has_secrets(&self) -> bool {
+        self.shown.is_some()
+    }
+}
+
+impl std::fmt::Debug for CheckConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for CheckConfig {
+    fn from(json: T) -> Self {
+        Self { json: json.into(), shown: None }
+    }
 }
 
 /// A check whose plugin has taken its configuration.
@@ -81,11 +125,11 @@ impl ConfiguredCheck {
         &self.spec
     }
 
-    /// Identifies the plugin by its content, and its configuration: the same fingerprint is the same
-    /// function of an observation and of what is remembered.
+    /// Identifies the plugin by its content, and its configuration but for secrets: the same fingerprint is
+    /// the same function of an observation and of what is remembered.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = XxHash3_64::with_seed(self.plugin.content_hash());
-        hasher.write(self.spec.config.as_bytes());
+        hasher.write(self.spec.config.shown().as_bytes());
         hasher.finish()
     }
 
@@ -99,8 +143,9 @@ impl ConfiguredCheck {
 #[derive(Debug)]
 pub struct CheckSet {
     pipeline: Arc<str>,
-    checks: Vec<ConfiguredCheck>,
+    checks: Vec<Arc<ConfiguredCheck>>,
     state: Arc<dyn StateStore>,
+    secrets: SecretTexts,
 }
 
 /// What the checks of a pipeline made of an attempt.
@@ -139,8 +184,19 @@ impl Judgement {
 
 impl CheckSet {
     /// The checks of `pipeline`, in their order.
-    pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
-        Self { pipeline, checks, state }
+    pub fn new<C: Into<Arc<ConfiguredCheck>>>(
+        pipeline: Arc<str>,
+        checks: Vec<C>,
+        state: Arc<dyn StateStore>,
+    ) -> Self {
+        let checks = checks.into_iter().map(Into::into).collect();
+        Self { pipeline, checks, state, secrets: SecretTexts::default() }
+    }
+
+    /// The same checks, which tell none of these texts, whatever they were configured with or see.
+    #[must_use]
+    pub fn with_secrets(self, secrets: SecretTexts) -> Self {
+        Self { secrets, ..self }
     }
 
     /// The pipeline's name.
@@ -162,7 +218,7 @@ impl CheckSet {
     }
 
     /// The checks, in their order.
-    pub fn checks(&self) -> &[ConfiguredCheck] {
+    pub fn checks(&self) -> &[Arc<ConfiguredCheck>] {
         &self.checks
     }
 
@@ -175,7 +231,7 @@ impl CheckSet {
     /// ask for it.
     pub(super) fn called_for(&self, observed: &Observed) -> impl Iterator<Item = &ConfiguredCheck> {
         let has_failed = observed.exchange.failure.is_some();
-        self.checks.iter().filter(move |check| !has_failed || check.spec.on_error)
+        self.checks.iter().map(AsRef::as_ref).filter(move |check| !has_failed || check.spec.on_error)
     }
 
     /// The answer where no check could be called, for one and the same reason.
@@ -194,8 +250,18 @@ impl CheckSet {
     /// however often they fail: for commands that judge what was recorded or made up. A pipeline's
     /// attempts go through a [`CheckPool`](super::CheckPool).
     pub fn judge_here(&self, observed: &Arc<Observed>, clock: &Clock) -> Judgement {
+        self.judge_with(observed, clock, &self.state)
+    }
+
+    /// The same with another memory than the set's own.
+    pub fn judge_with(
+        &self,
+        observed: &Arc<Observed>,
+        clock: &Clock,
+        state: &Arc<dyn StateStore>,
+    ) -> Judgement {
         let gate = Arc::default();
-        self.judge_by(|check| self.call(check, observed, &gate, clock), observed, clock, |_, _| {})
+        self.judge_by(|check| self.call(check, observed, &gate, clock, state), observed, clock, |_, _| {})
     }
 
     /// Calls the checks one after the other, but those that are suspended. `count` is told of every
@@ -253,7 +319,7 @@ impl CheckSet {
             Ok(pass) => pass,
             Err(fault) => return faulty(fault),
         };
-        let answer = self.call(check, observed, gate, clock);
+        let answer = self.call(check, observed, gate, clock, &self.state);
         if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
             event.tell(&self.pipeline, &check.spec);
         }
@@ -266,13 +332,14 @@ impl CheckSet {
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
         clock: &Clock,
+        state: &Arc<dyn StateStore>,
     ) -> Answer {
         if gate.is_past() {
             return faulty(Fault::no_time_left());
         }
         let key = StateKey {
             pipeline: Arc::clone(&self.pipeline),
-            target: Arc::clone(&observed.target.name),
+            target: self.remembered_as(&observed.target.name),
             check: Arc::clone(&check.spec.name),
         };
         let run = Run {
@@ -280,17 +347,30 @@ impl CheckSet {
             limits: check.spec.limits,
             gate: Arc::clone(gate),
             observed: Arc::clone(observed),
-            staged: Staged::new(&self.state, key),
+            staged: Staged::new(state, key),
         };
         let call = || check.instances.run(run);
         // A fault of ours in one call must not cost the thread: nothing of the call outlives it.
-        panic::catch_unwind(AssertUnwindSafe(call))
-            .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))))
+        let mut answer = panic::catch_unwind(AssertUnwindSafe(call))
+            .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))));
+        if !self.secrets.is_empty() {
+            mask(&self.secrets, &mut answer);
+        }
+        answer
+    }
+
+    /// The name under which a target is remembered: its own, unless a secret is in it. What is remembered
+    /// is on the disk.
+    fn remembered_as(&self, target: &Arc<str>) -> Arc<str> {
+        match self.secrets.mask(target) {
+            Cow::Borrowed(_) => Arc::clone(target),
+            Cow::Owned(masked) => format!("{masked} {:016x}", XxHash3_64::oneshot(target.as_bytes())).into(),
+        }
     }
 
     fn log(&self, check: &ConfiguredCheck, observed: &Observed, report: &Report) {
         let (pipeline, name) = (&*self.pipeline, &*check.spec.name);
-        let target = &*observed.target.name;
+        let target = &*self.secrets.mask(&observed.target.name);
         for (level, line) in &report.log {
             match level {
                 LogLevel::Debug => tracing::debug!(pipeline, check = name, target, "check says: {line}"),
@@ -304,6 +384,20 @@ impl CheckSet {
         if report.dropped > 0 {
             tracing::debug!(pipeline, check = name, target, dropped = report.dropped, "check told too much");
         }
+    }
+}
+
+/// Takes secrets out of all that a check told.
+fn mask(secrets: &SecretTexts, answer: &mut Answer) {
+    match &mut answer.judged {
+        Ok((_, message)) => secrets.mask_in(message),
+        Err(fault) => secrets.mask_in(&mut fault.message),
+    };
+    for (_, text) in &mut answer.report.annotations {
+        secrets.mask_in(text);
+    }
+    for (_, line) in &mut answer.report.log {
+        secrets.mask_in(line);
     }
 }
 

@@ -3,6 +3,7 @@
 mod compile;
 mod demo;
 mod exit;
+mod explain;
 mod interrupt;
 mod output;
 mod plugin;
@@ -11,6 +12,7 @@ mod replay;
 mod run;
 mod summary;
 mod table;
+mod test;
 mod validate;
 
 use std::path::PathBuf;
@@ -52,6 +54,10 @@ enum Command {
     Run(run::RunArgs),
     /// Tell everything that `run` would refuse, all at once
     Validate(validate::ValidateArgs),
+    /// Run the tests that stand in pipeline files, without network
+    Test(test::TestArgs),
+    /// Tell what the code of a problem means, such as P0101, and what to do about it
+    Explain(explain::ExplainArgs),
     /// Have recorded responses judged again, by checks as they are now: what would be different
     Replay(replay::ReplayArgs),
     /// Work on check plugins
@@ -94,6 +100,8 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Replay(args) => replay::replay(args),
         Command::Plugin(args) => plugin::plugin(args),
         Command::Compile => compile::compile(),

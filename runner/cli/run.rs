@@ -15,7 +15,7 @@ use super::table::Table;
 use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
 use crate::check::FileState;
 use crate::clock::Clock;
-use crate::config::parse_name;
+use crate::config::{Diagnostics, parse_name};
 use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::reload::{Follow, Loaded, Loader, ReloadReport, WatchMode, asking, follow};
 use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
@@ -37,12 +37,13 @@ pub(super) struct RunArgs {
     /// Print each result, instead of what the pipelines print themselves
     #[arg(long, value_enum)]
     format: Option<OutputFormat>,
-    /// The folder that results and state are relative to
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    data: PathBuf,
-    /// The runner's name: part of file names, and one runner at a time may have it
-    #[arg(long, value_name = "NAME", default_value = "main", value_parser = parse_name)]
-    runner: String,
+    /// The folder that results and state are relative to [default: what probity.toml says, else .]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The runner's name: part of file names, and one runner at a time may have it [default: what
+    /// probity.toml says, else main]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    runner: Option<String>,
     /// Run the pipelines that are right even if others are not
     #[arg(long)]
     allow_partial: bool,
@@ -76,9 +77,14 @@ impl From<Watch> for WatchMode {
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     // A run that ends by itself has a state folder of its own, which goes away with it.
     let state = (!args.once).then(|| Arc::new(FileState::new(&Clock::system())));
-    let workshop = Arc::new(workshop(Keep::InState(&args.data, &args.runner), state.clone())?);
+    let mut told = Diagnostics::default();
+    let settings = pipeline::settings(&args.pipelines.paths, &mut told);
+    let data = args.data.or(settings.data).unwrap_or_else(|| PathBuf::from("."));
+    let runner = args.runner.or(settings.runner).unwrap_or_else(|| "main".to_owned());
+    let workshop = Arc::new(workshop(Keep::InState(&data, &runner), state.clone())?);
     let mut loader = Loader::new(args.pipelines.paths, workshop, &Clock::system());
-    let Loaded { next: built, diagnostics, .. } = loader.load();
+    let Loaded { next: built, mut diagnostics, .. } = loader.load();
+    diagnostics.absorb(told);
     validate::tell(&diagnostics);
     if built.is_empty() || (diagnostics.has_errors() && !args.allow_partial) {
         return Ok(Exit::Config);
@@ -94,8 +100,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         loader: (!args.once).then_some((loader, args.watch.into())),
         once: args.once,
         limit: args.limit,
-        data: args.data,
-        runner: args.runner,
+        data,
+        runner,
+        concurrency: settings.concurrency,
         state,
         show,
         until: None,
@@ -140,6 +147,8 @@ pub(super) struct Job {
     pub(super) data: PathBuf,
     /// The runner's name.
     pub(super) runner: String,
+    /// At most so many probes in flight; none means what the machine allows.
+    pub(super) concurrency: Option<usize>,
     /// Where the pipelines' checks remember, if not in memory.
     pub(super) state: Option<Arc<FileState>>,
     /// What is shown.
@@ -200,7 +209,7 @@ async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, Sta
         name: job.runner,
         once: job.once,
         limit: job.limit,
-        concurrency: None,
+        concurrency: job.concurrency,
         grace: GRACE,
         state: job.state,
         follower: (show != Show::Nothing).then(|| {

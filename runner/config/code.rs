@@ -1,4 +1,4 @@
-//! Stable codes of problems, each with its one-line meaning.
+//! Stable codes of problems, each with its one-line meaning and a page in `pages/`.
 
 use std::fmt;
 
@@ -20,6 +20,11 @@ macro_rules! codes {
             /// What the code means, in a line.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
+            /// A page for people, Markdown: what it means, an example that provokes it, what to do.
+            pub fn page(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("pages/", $code, ".md")),)+ }
             }
         }
     };
@@ -46,6 +51,8 @@ codes! {
     BadValue = "P0204";
     /// Keys that exclude each other.
     Conflict = "P0205";
+    /// A value that stands elsewhere, in the environment or in a file, cannot be had.
+    Unresolved = "P0206";
     /// A folder or command line that names no pipeline.
     NoPipelines = "P0301";
     /// Two pipelines of one name.

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Code;
+use serde_json::{Map, Value};
+
+use super::{Code, SecretTexts};
 use crate::model::harmless;
 
 /// How much a problem matters.
@@ -30,22 +32,34 @@ pub struct Place {
     path: Arc<Path>,
     line: usize,
     column: usize,
+    /// The column after the last character, on the same line; 0 where it is not known.
+    end_column: usize,
     snippet: Option<Snippet>,
 }
 
 impl Place {
     /// A file as a whole.
     pub fn file(path: &Path) -> Self {
-        Self::new(path.into(), 0, 0, None)
+        Self::line_of(path.into(), 0, 0)
     }
 
     /// A line and column of a file that is not TOML; 0 where one is not known.
     pub fn line_of(path: Arc<Path>, line: usize, column: usize) -> Self {
-        Self::new(path, line, column, None)
+        Self { path, line, column, end_column: 0, snippet: None }
     }
 
-    pub(super) fn new(path: Arc<Path>, line: usize, column: usize, snippet: Option<Snippet>) -> Self {
-        Self { path, line, column, snippet }
+    /// Columns of a line with its text.
+    pub(super) fn new(path: Arc<Path>, line: usize, columns: Range<usize>, snippet: Snippet) -> Self {
+        Self { path, line, column: columns.start, end_column: columns.end, snippet: Some(snippet) }
+    }
+
+    /// Adds it to a JSON object; what is not known is null.
+    fn to_json(&self, into: &mut Map<String, Value>) {
+        let known = |number: usize| (number > 0).then_some(number);
+        into.insert("file".to_owned(), harmless(&self.path.display().to_string()).into());
+        into.insert("line".to_owned(), known(self.line).into());
+        into.insert("column".to_owned(), known(self.column).into());
+        into.insert("end_column".to_owned(), known(self.end_column).into());
     }
 
     /// The line, from 1; 0 for the file as a whole.
@@ -81,6 +95,8 @@ pub struct Diagnostic {
     message: String,
     others: Vec<(String, Place)>,
     hint: Option<String>,
+    /// Whether several may find it, and it is told once.
+    is_shared: bool,
 }
 
 impl Diagnostic {
@@ -97,7 +113,7 @@ impl Diagnostic {
     /// A problem of a level at a place.
     pub fn new(level: Level, code: Code, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { level, code, place, message, others: Vec::new(), hint: None }
+        Self { level, code, place, message, others: Vec::new(), hint: None, is_shared: false }
     }
 
     /// Adds a second place that belongs to the problem, and what it is.
@@ -107,11 +123,43 @@ impl Diagnostic {
         self
     }
 
+    /// Has it told once, though several may find it.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The problem as a JSON object: `code`, `level`, `file`, `line`, `column`, `end_column` (the first column
+    /// behind it), `message`, `detail` (what the code means), `hint`, `others` (places that belong to it, each
+    /// with `message` and its place). Lines and columns count from 1, in characters; what is not known is null.
+    pub fn to_json(&self) -> Value {
+        let Self { level, code, place, message, others, hint, is_shared: _ } = self;
+        let mut object = Map::new();
+        object.insert("code".to_owned(), code.as_str().into());
+        let level = match level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        object.insert("level".to_owned(), level.into());
+        place.to_json(&mut object);
+        object.insert("message".to_owned(), harmless(message).into());
+        object.insert("detail".to_owned(), code.meaning().into());
+        object.insert("hint".to_owned(), hint.as_deref().map(harmless).into());
+        let others = others.iter().map(|(what, place)| {
+            let mut other = Map::from_iter([("message".to_owned(), harmless(what).into())]);
+            place.to_json(&mut other);
+            Value::Object(other)
+        });
+        object.insert("others".to_owned(), others.collect());
+        Value::Object(object)
     }
 
     fn render(&self, out: &mut String, colour: bool) {
@@ -165,7 +213,15 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds a problem.
     pub fn add(&mut self, diagnostic: Diagnostic) {
-        self.all.push(diagnostic);
+        if !(diagnostic.is_shared && self.all.contains(&diagnostic)) {
+            self.all.push(diagnostic);
+        }
+    }
+
+    /// The same problems, each told once though several may find it.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { all: self.all.into_iter().map(Diagnostic::shared).collect() }
     }
 
     /// Whether anything cannot be run.
@@ -198,8 +254,21 @@ impl Diagnostics {
         out
     }
 
+    /// Masks secrets in all that was told so far.
+    pub fn mask(&mut self, secrets: &SecretTexts) {
+        if secrets.is_empty() {
+            return;
+        }
+        for Diagnostic { level: _, code: _, place: _, message, others, hint, is_shared: _ } in &mut self.all {
+            secrets.mask_quoted_in(message);
+            for text in hint.iter_mut().chain(others.iter_mut().map(|(what, _)| what)) {
+                secrets.mask_quoted_in(text);
+            }
+        }
+    }
+
     /// Takes over the problems of another collection.
     pub fn absorb(&mut self, other: Self) {
-        self.all.extend(other.all);
+        other.all.into_iter().for_each(|diagnostic| self.add(diagnostic));
     }
 }

@@ -1,8 +1,8 @@
 //! A TOML file with its text, its tree and a position for everything in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -11,7 +11,9 @@ use toml::de::DeTable;
 use super::diagnostic::Snippet;
 use super::input::read_input;
 use super::mask::Masked;
-use super::{Code, Diagnostic, Diagnostics, Place};
+use super::resolve::Resolved;
+use super::secret::SecretTexts;
+use super::{Code, Diagnostic, Diagnostics, Place, parse_bytes, parse_duration};
 
 /// The largest pipeline file that is read, in bytes. Parsing is linear but slow in debug builds, and
 /// no person writes more; target lists are files of their own.
@@ -43,6 +45,10 @@ pub struct Document {
     /// Where the last position was told: positions are mostly asked for in the order of the text, and each
     /// is counted on from the one before, so that all of them cost one walk through it.
     cursor: Cell<Cursor>,
+    /// Values that stood elsewhere.
+    resolved: RefCell<Vec<Resolved>>,
+    /// Other files that what it describes is made from.
+    inputs: RefCell<Vec<PathBuf>>,
 }
 
 /// A position in the text.
@@ -61,7 +67,14 @@ impl Document {
     /// A document of a text that is at hand; `path` is what messages call it.
     pub fn new(path: &Path, text: String) -> Self {
         let masked = Masked::scan(&text);
-        Self { path: path.into(), text, masked, cursor: Cell::new(Cursor::BEGIN) }
+        Self {
+            path: path.into(),
+            text,
+            masked,
+            cursor: Cell::new(Cursor::BEGIN),
+            resolved: RefCell::default(),
+            inputs: RefCell::default(),
+        }
     }
 
     /// Reads a pipeline file. Problems: unreadable, larger than [`FILE_LIMIT`], not UTF-8, empty.
@@ -128,9 +141,51 @@ impl Document {
         &self.path
     }
 
-    /// A place whose own value may be shown.
+    /// A place whose own value may be shown. Of one that stood elsewhere, the name it stood under is.
     pub fn place(&self, span: Range<usize>) -> Place {
-        self.place_of(&span, Some(&span), false)
+        let source = self.resolved.borrow().iter().find(|found| found.span == span).map(|f| f.source.clone());
+        self.place_of(&span, Some(source.as_ref().unwrap_or(&span)), false)
+    }
+
+    /// Notes a file that what the document describes is made from.
+    pub fn note_input(&self, path: &Path) {
+        let mut inputs = self.inputs.borrow_mut();
+        if !inputs.iter().any(|known| known == path) {
+            inputs.push(path.to_owned());
+        }
+    }
+
+    /// Every other file that what the document describes is made from.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        self.inputs.borrow().clone()
+    }
+
+    pub(super) fn note_resolved(&self, found: Resolved) {
+        self.resolved.borrow_mut().push(found);
+    }
+
+    /// Whether the value of this span stood elsewhere, in the environment or in a file.
+    pub fn is_resolved(&self, span: &Range<usize>) -> bool {
+        self.resolved.borrow().iter().any(|found| found.span == *span)
+    }
+
+    /// The texts of all values that stood elsewhere, in their order: for telling whether one has changed.
+    pub fn resolved_texts(&self) -> Vec<String> {
+        self.resolved.borrow().iter().map(|found| found.text.clone()).collect()
+    }
+
+    /// What must never be shown: values that stood elsewhere, but for defaults, which stand in the document,
+    /// and for durations and sizes, which nobody keeps secret.
+    pub fn secrets(&self) -> SecretTexts {
+        let resolved = self.resolved.borrow();
+        let is_plain = |text: &str| parse_duration(text).is_ok() || parse_bytes(text).is_ok();
+        let secret = resolved.iter().filter(|found| found.is_secret && !is_plain(&found.text));
+        SecretTexts::new(secret.map(|found| found.text.as_str()))
+    }
+
+    /// Whether a table of this span is written inline.
+    pub(super) fn is_inline(&self, span: &Range<usize>) -> bool {
+        self.text[self.clamp(span)].starts_with('{')
     }
 
     /// A place whose value may be a secret.
@@ -186,7 +241,10 @@ impl Document {
         let end = if self.text[begin..end].ends_with('\r') { end - 1 } else { end };
         let (line, column) = self.line_and_column(&(span.start..span.start));
         let (text, caret) = self.masked.show(&self.text, begin..end, &span, revealed, keys_only);
-        Place::new(Arc::clone(&self.path), line, column, Some(Snippet { text, caret }))
+        // What goes on beyond the line is told up to the line's end.
+        let length = self.text[span.start..span.end.clamp(span.start, end.max(span.start))].chars().count();
+        let columns = column..column + length.max(1);
+        Place::new(Arc::clone(&self.path), line, columns, Snippet { text, caret })
     }
 
     /// A span that lies inside the text, on character boundaries.

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reference::TableDoc;
 use super::values::{ByteSize, parse_bytes, parse_duration};
-use super::{Code, Diagnostic, Diagnostics, Document, Place};
+use super::{Code, Diagnostic, Diagnostics, Document, Place, SECRET_MARK};
 
 /// What reading a value needs: the document to point into and where problems go.
 pub struct Context<'a> {
@@ -345,8 +345,50 @@ impl FromValue for Hidden {
     }
 }
 
-/// Any table, as JSON: a plugin's own configuration.
+/// Any table, as JSON.
 impl FromValue for serde_json::Value {
+    fn type_text() -> String {
+        "table".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "object" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let table = JsonTable::from_value(value, context)?;
+        table.is_whole.then_some(table.value)
+    }
+}
+
+/// Any table, as JSON: a plugin's own configuration. Prints without what stood elsewhere.
+#[derive(Clone, PartialEq)]
+pub struct JsonTable {
+    /// The table.
+    pub value: serde_json::Value,
+    /// The table with [`SECRET_MARK`] for every value that stood elsewhere; none where none did.
+    pub shown: Option<serde_json::Value>,
+    /// Whether all of it could be read; what could not has been told of.
+    pub is_whole: bool,
+    /// Where each value below stands, by its JSON pointer: its key (of an item, itself), and it.
+    places: Vec<(String, Range<usize>, Range<usize>)>,
+}
+
+impl JsonTable {
+    /// Where the key and the value of a JSON pointer stand.
+    pub fn spans(&self, pointer: &str) -> Option<(Range<usize>, Range<usize>)> {
+        let found = self.places.iter().find(|(known, _, _)| known == pointer);
+        found.map(|(_, key, value)| (key.clone(), value.clone()))
+    }
+}
+
+impl std::fmt::Debug for JsonTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shown.as_ref().unwrap_or(&self.value).fmt(f)
+    }
+}
+
+impl FromValue for JsonTable {
     fn type_text() -> String {
         "table".to_owned()
     }
@@ -360,12 +402,41 @@ impl FromValue for serde_json::Value {
             context.wrong_type(value, "a table");
             return None;
         }
-        to_json(value, context)
+        let mut places = Vec::new();
+        note_places(value, "", &mut places);
+        let Some(table) = to_json(value, context, false) else {
+            return Some(Self { value: json!({}), shown: None, is_whole: false, places });
+        };
+        let shown = to_json(value, context, true)?;
+        Some(Self { shown: (shown != table).then_some(shown), value: table, is_whole: true, places })
     }
 }
 
-fn to_json(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<serde_json::Value> {
+fn note_places(
+    value: &Spanned<DeValue<'_>>,
+    pointer: &str,
+    places: &mut Vec<(String, Range<usize>, Range<usize>)>,
+) {
+    let mut note = |part: &str, key: Range<usize>, item: &Spanned<DeValue<'_>>| {
+        let below = format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"));
+        places.push((below.clone(), key, item.span()));
+        note_places(item, &below, places);
+    };
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            entries(table).into_iter().for_each(|(key, item)| note(key.get_ref(), key.span(), item));
+        }
+        DeValue::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| note(&at.to_string(), item.span(), item));
+        }
+        _ => {}
+    }
+}
+
+/// The value; `hide`: with a mark for every value that stood elsewhere.
+fn to_json(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>, hide: bool) -> Option<serde_json::Value> {
     Some(match value.get_ref() {
+        DeValue::String(_) if hide && context.document.is_resolved(&value.span()) => SECRET_MARK.into(),
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Boolean(found) => (*found).into(),
         DeValue::Datetime(date) => date.to_string().into(),
@@ -385,13 +456,13 @@ fn to_json(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<se
             number.into()
         }
         DeValue::Array(items) => {
-            let taken: Vec<_> = items.iter().map(|item| to_json(item, context)).collect();
+            let taken: Vec<_> = items.iter().map(|item| to_json(item, context, hide)).collect();
             taken.into_iter().collect::<Option<Vec<_>>>()?.into()
         }
         DeValue::Table(table) => {
             let taken: Vec<_> = entries(table)
                 .into_iter()
-                .map(|(key, item)| Some((key.get_ref().to_string(), to_json(item, context)?)))
+                .map(|(key, item)| Some((key.get_ref().to_string(), to_json(item, context, hide)?)))
                 .collect();
             serde_json::Value::Object(taken.into_iter().collect::<Option<_>>()?)
         }

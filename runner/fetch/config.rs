@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{ByteSize, Duration, Hidden, Located, config_enum, config_table};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::policy::{AddressPolicy, Network};
+use crate::config::{
+    ByteSize, Context, Duration, FromValue, Hidden, Located, TableDoc, config_enum, config_table,
+};
 
 config_table! {
     /// How each target is asked.
@@ -28,6 +34,10 @@ config_table! {
         fail_if_body_over: Option<ByteSize>,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
+        /// Which addresses may be connected to, by every connection and every redirect: `"no_metadata"` is
+        /// all but those where clouds keep credentials (the default), `"public_only"` those of the public
+        /// Internet; or a table with `allow` and `deny`. Another one is `unknown` with `connect_denied`.
+        address_policy: Option<AddressPolicyText>,
         /// How TLS is done.
         tls: TlsText,
         /// Whether and when a probe that failed is tried again.
@@ -71,6 +81,86 @@ config_enum! {
         ServerError = "5xx",
         /// Any verdict that makes the target down or unknown.
         Check = "check",
+    }
+}
+
+config_enum! {
+    /// Which addresses may be connected to, in a word.
+    pub enum AddressPolicyWord {
+        /// All but those where clouds keep credentials.
+        NoMetadata = "no_metadata",
+        /// Those of the public Internet only.
+        PublicOnly = "public_only",
+    }
+}
+
+config_table! {
+    /// Which addresses may be connected to, as networks: `"10.0.0.0/8"`, `"fd00::/8"`, `"10.1.2.3"`.
+    pub struct NetworksText, "address_policy" {
+        /// Where this is given, no others. An address where a cloud keeps credentials has to stand here by
+        /// itself.
+        allow: Vec<Network>,
+        /// None of these, whatever is allowed.
+        deny: Vec<Network>,
+    }
+}
+
+/// Which addresses may be connected to: a word, or networks.
+#[derive(Debug, Clone)]
+pub enum AddressPolicyText {
+    /// A word.
+    Word(AddressPolicyWord),
+    /// Networks.
+    Networks(NetworksText),
+}
+
+impl From<AddressPolicyText> for AddressPolicy {
+    fn from(text: AddressPolicyText) -> Self {
+        match text {
+            AddressPolicyText::Word(AddressPolicyWord::NoMetadata) => Self::NoMetadata,
+            AddressPolicyText::Word(AddressPolicyWord::PublicOnly) => Self::PublicOnly,
+            AddressPolicyText::Networks(NetworksText { allow, deny }) => Self::Networks { allow, deny },
+        }
+    }
+}
+
+impl FromValue for AddressPolicyText {
+    fn type_text() -> String {
+        format!("{}, or table of networks", AddressPolicyWord::type_text())
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [AddressPolicyWord::schema(), NetworksText::schema()] })
+    }
+
+    fn tables(out: &mut Vec<TableDoc>) {
+        NetworksText::tables(out);
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => AddressPolicyWord::from_value(value, context).map(Self::Word),
+            DeValue::Table(_) => NetworksText::from_value(value, context).map(Self::Networks),
+            _ => {
+                context.wrong_type(value, "a word or a table of networks");
+                None
+            }
+        }
+    }
+}
+
+impl FromValue for Network {
+    fn type_text() -> String {
+        "network".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let text = String::from_value(value, context)?;
+        Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
     }
 }
 

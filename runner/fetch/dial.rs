@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::classify::{self, Carried};
+use super::policy::AddressPolicy;
 use super::progress::{Stage, Wire};
 use super::request::IpVersion;
 use super::{Shared, resolve};
@@ -30,6 +31,7 @@ pub(super) struct Dialer {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
     pub(super) ip_version: IpVersion,
+    pub(super) address_policy: Arc<AddressPolicy>,
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
     /// one back for the acknowledgement of the one before.
     pub(super) several_writes: bool,
@@ -101,6 +103,10 @@ impl Dialer {
     /// The one place where an address is connected to.
     async fn connect(&self, address: SocketAddr) -> Result<(TcpStream, SocketAddr), Failure> {
         self.wire.lock().remote_addr = Some(address);
+        if let Some(reason) = self.address_policy.forbids(address.ip()) {
+            let message = format!("the address policy forbids to connect to {address}: {reason}");
+            return Err(Failure::new(ErrorKind::ConnectDenied, message));
+        }
         match TcpStream::connect(address).await {
             Ok(stream) => Ok((stream, address)),
             Err(error) => Err(classify::connect(&error, address)),

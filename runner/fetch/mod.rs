@@ -4,7 +4,7 @@
 //! [`Exchange`] before the deadline (and a timer's grain), and `failure` says why there is no whole response.
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
-//! The files in reading order: `request` (what is sent), `resolve` (a name's addresses), `dial` (an address's
+//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses), `dial` (an address's
 //! connection), `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes of
 //! the head show), `exchange` (one request and its response), `body` (reading with a cap), `redirect` (where
 //! to next, and what may go there), `progress` (what is known so far), `classify` (which kind a failure is),
@@ -12,6 +12,7 @@
 
 mod config;
 mod request;
+mod policy;
 mod resolve;
 mod dial;
 mod tls;
@@ -33,9 +34,12 @@ use http::uri::{Authority, Uri};
 use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
 use url::Url;
 
-pub use self::config::{IpVersionText, RequestText, RetryOnText, RetryText, TlsText};
+pub use self::config::{
+    AddressPolicyText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText,
+};
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::policy::{AddressPolicy, Network};
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{

@@ -4,12 +4,14 @@
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
+use super::policy::AddressPolicy;
 use super::tls::{self, TlsTemplate};
 
 /// Names the program to servers.
@@ -46,6 +48,8 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Which addresses may be connected to.
+    pub address_policy: AddressPolicy,
 }
 
 impl fmt::Debug for RequestSpec {
@@ -83,6 +87,7 @@ impl Default for RequestSpec {
             fail_if_body_over: None,
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
+            address_policy: AddressPolicy::default(),
         }
     }
 }
@@ -181,6 +186,7 @@ pub struct Request {
     pub(super) fail_if_body_over: Option<u64>,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
+    pub(super) address_policy: Arc<AddressPolicy>,
 }
 
 impl Request {
@@ -197,6 +203,7 @@ impl Request {
             fail_if_body_over,
             tls,
             ip_version,
+            address_policy,
         } = spec;
         let mut problems = Vec::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
@@ -220,6 +227,7 @@ impl Request {
                 fail_if_body_over,
                 tls,
                 ip_version,
+                address_policy: Arc::new(address_policy),
             }),
             _ => Err(problems),
         }

@@ -22,16 +22,21 @@ pub(crate) use sinks::compare;
 pub use sinks::{DeadLetterPlan, ParquetPlan, SinkPlan};
 use targets::LoadedTargets;
 
+use super::canned_tests::{self, PipelineTest, Tested};
 use super::config::PipelineText;
 use super::files::{self, PipelineFile};
 use super::places::Limits;
 use super::record::RecordPlan;
+use super::settings;
 use super::supply::SupplyPlan;
 use crate::check::CheckSet;
-use crate::config::{Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place};
+use crate::config::{
+    Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Level, Place, SecretTexts, canonical,
+    parse_duration,
+};
 use crate::fetch::{Request, Retry};
 use crate::model::Target;
-use crate::schedule::Timing;
+use crate::schedule::{Maintenance, Timing};
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -40,6 +45,11 @@ pub struct Built {
     pub name: Arc<str>,
     /// 16 hex digits of the resolved configuration, secrets left out.
     pub generation: Arc<str>,
+    /// Tells builds of one process apart: it changes with the generation, and with a secret as well. Never
+    /// shown.
+    pub identity: [u8; 16],
+    /// What must not get into rows.
+    pub secrets: SecretTexts,
     /// What is probed.
     pub targets: Vec<Arc<Target>>,
     /// Where targets come from while the pipeline runs.
@@ -50,6 +60,8 @@ pub struct Built {
     pub expires: Option<Duration>,
     /// How many probes may be in flight.
     pub limits: Limits,
+    /// When targets may be wrong on purpose.
+    pub maintenance: Maintenance,
     /// How each target is asked.
     pub request: Request,
     /// Whether and when a probe that failed is tried again.
@@ -62,12 +74,14 @@ pub struct Built {
     pub dead_letter: Option<DeadLetterPlan>,
     /// What is recorded, if anything.
     pub record: Option<RecordPlan>,
+    /// Its tests, where the workshop wants them.
+    pub tests: Vec<PipelineTest>,
 }
 
 impl Built {
-    /// Whether it is the same generation.
+    /// Whether it is the same generation, with the same secrets.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.generation == other.generation
+        self.identity == other.identity
     }
 }
 
@@ -108,8 +122,14 @@ pub fn attempt(file: &PipelineFile, workshop: &Workshop, diagnostics: &mut Diagn
     let inputs = Inputs::default();
     inputs.note(&file.path);
     let before = diagnostics.count(Level::Error);
-    let built = Document::read(&file.path, diagnostics)
-        .and_then(|document| of_document(file, &document, &inputs, workshop, diagnostics));
+    let built = Document::read(&file.path, diagnostics).and_then(|document| {
+        let mut found = Diagnostics::default();
+        let built = of_document(file, &document, &inputs, workshop, &mut found);
+        document.inputs().iter().for_each(|path| inputs.note(path));
+        found.mask(&document.secrets());
+        diagnostics.absorb(found);
+        built
+    });
     // A pipeline is either whole or not there.
     let built = built.filter(|_| diagnostics.count(Level::Error) == before);
     Attempt { built, inputs: inputs.into_paths() }
@@ -122,13 +142,16 @@ fn of_document(
     workshop: &Workshop,
     diagnostics: &mut Diagnostics,
 ) -> Option<Built> {
-    let text = read(document, diagnostics)?;
+    let settings = settings::for_pipeline(&file.path, &mut |path| inputs.note(path), diagnostics);
+    let Read { text, said } = read(document, diagnostics)?;
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
     let site = Site { document, base: &base, inputs };
 
     let timing = text.schedule.timing(document, diagnostics);
+    let maintenance = Maintenance::of(&text.maintenance, site.document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
-    let request = request::build(&text.request, site, diagnostics);
+    let request = request::build(&text.request, &settings, site, diagnostics);
+    let limits = text.limits.checked(&settings, document, diagnostics);
     let retry = text.request.retry.checked(document, diagnostics);
     let checks = checks::build(&text, &file.name, site, workshop, diagnostics);
     let sinks = sinks::plan(&text, site, diagnostics);
@@ -138,21 +161,45 @@ fn of_document(
     let (timing, loaded, request, retry, checks) = (timing?, targets?, request?, retry?, checks?);
     let LoadedTargets { targets, supplies } = loaded;
     warn_of_overlap(&text, &timing, &retry, &targets, site, diagnostics);
-    let generation = generation(&text, &targets, &supplies, &checks.fingerprint, &request.fingerprint);
+    let tested = Tested {
+        targets: &targets,
+        has_more_targets: !supplies.is_empty(),
+        checks: &checks.set,
+        method: request.request.method(),
+        with_files: workshop.wants_tests(),
+    };
+    let mut tests = canned_tests::tests(&text.tests, &tested, document, diagnostics);
+    if !workshop.wants_tests() {
+        tests.clear();
+    }
+    let plugins = [checks.fingerprint.as_str(), request.fingerprint.as_str()];
+    // What the runner's own file says of a pipeline is a part of it.
+    let said = format!("{said} {limits:?} {:?}", settings.address_policy);
+    let generation = generation(&said, &targets, plugins, document);
+    let told = format!("{targets:?}");
+    let secrets = document.resolved_texts();
+    // With the secrets and authorities of dynamic sources.
+    let supplied: String = supplies.iter().map(|supply| format!("{:016x}", supply.identity)).collect();
+    let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
+    parts.extend(secrets.iter().map(String::as_str));
     Some(Built {
         name: Arc::clone(&file.name),
+        identity: workshop.identity(&parts),
         generation,
+        secrets: document.secrets(),
         targets,
         supplies,
         timing,
         expires: text.schedule.expires.as_ref().map(|expires| expires.value),
-        limits: Limits::default(),
+        maintenance: maintenance?,
+        limits,
         request: request.request,
         retry,
         checks: Arc::new(checks.set),
         sinks: sinks?,
         dead_letter: dead_letter.ok()?,
         record: record.ok()?,
+        tests,
     })
 }
 
@@ -164,10 +211,22 @@ struct Site<'a> {
     inputs: &'a Inputs,
 }
 
-fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<PipelineText> {
-    let table = document.parse(diagnostics)?;
+/// A file that was read.
+struct Read {
+    text: PipelineText,
+    /// What it says, without regard to how it is written, and without secrets.
+    said: String,
+}
+
+fn read(document: &Document, diagnostics: &mut Diagnostics) -> Option<Read> {
+    let mut table = document.parse(diagnostics)?;
+    // Tests change nothing of what runs.
+    let said = canonical(table.get_ref(), &["tests"]);
+    let base = document.path().parent().unwrap_or(Path::new(""));
+    document.resolve(&mut table, base, &|name| std::env::var_os(name), diagnostics);
     let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
-    PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })
+    let text = PipelineText::from_value(&value, &mut Context { document, diagnostics, tag: None })?;
+    Some(Read { text, said })
 }
 
 /// A probe that may outlast the interval of its target misses ticks when the target is slow.
@@ -215,38 +274,27 @@ fn warn_of_overlap(
     diagnostics.add(Diagnostic::warning(Code::Suspicious, place, message).hint(hint));
 }
 
-/// The hash of the resolved configuration: what the file says, its headers and body included, the targets,
-/// the plugins and the certificate authorities.
-fn generation(
-    text: &PipelineText,
-    targets: &[Arc<Target>],
-    supplies: &[Arc<SupplyPlan>],
-    plugins: &str,
-    authorities: &str,
-) -> Arc<str> {
+/// The hash of the configuration: what the file says, its headers and body included, the targets, the plugins
+/// and the certificate authorities. Of values that stand elsewhere, only where they stand.
+fn generation(said: &str, targets: &[Arc<Target>], plugins: [&str; 2], document: &Document) -> Arc<str> {
     let mut hasher = XxHash3_64::with_seed(0);
     let mut add = |part: &str| {
         hasher.write(part.as_bytes());
         hasher.write(&[0]);
     };
-    add(&format!("{text:?}"));
-    add(plugins);
-    // Hidden values print as `<secret>` above.
-    let request_text = &text.request;
-    request_text.headers.values().for_each(|value| add(value.value.expose()));
-    request_text.body.iter().for_each(|body| add(body.expose()));
-    add(authorities);
-    // With the headers and authorities of dynamic sources.
-    for supply in supplies {
-        add(&supply.identity.to_string());
-    }
+    add(said);
+    plugins.into_iter().for_each(&mut add);
+    let secrets = document.secrets();
+    let elsewhere: Vec<_> =
+        document.resolved_texts().iter().filter_map(|text| parse_duration(text).ok()).collect();
     for target in targets {
-        add(&target.name);
-        add(&target.url);
-        add(&format!("{:?}", target.every));
-        target.labels.iter().for_each(|(name, value)| {
+        let Target { name, url, every, labels } = &**target;
+        add(&secrets.mask(name));
+        add(&secrets.mask(url));
+        add(&format!("{:?}", every.filter(|every| !elsewhere.contains(every))));
+        labels.iter().for_each(|(name, value)| {
             add(name);
-            add(value);
+            add(&secrets.mask(value));
         });
     }
     format!("{:016x}", hasher.finish()).into()

@@ -1,9 +1,11 @@
 //! The tables of one pipeline file: what the user wrote, with positions and no work done.
 
+use super::canned_tests::TestText;
+use super::settings::LimitsText;
 use crate::check::CheckText;
 use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
-use crate::schedule::ScheduleText;
+use crate::schedule::{MaintenanceText, ScheduleText};
 use crate::sink::{DeadLetterText, SinkText};
 use crate::source::SourceText;
 
@@ -14,8 +16,12 @@ config_table! {
         description: Option<String>,
         /// When targets are due.
         schedule: ScheduleText,
+        /// When targets may be wrong on purpose.
+        maintenance: Vec<Located<MaintenanceText>>,
         /// Where targets come from; at least one.
         sources: Vec<Located<SourceText>>,
+        /// How many probes may be in flight.
+        limits: LimitsText,
         /// How each target is asked.
         request: RequestText,
         /// What judges each response, in this order.
@@ -30,6 +36,8 @@ config_table! {
         dead_letter: Option<DeadLetterText>,
         /// What is recorded, to be judged again by `probity replay`; nothing where it is left out.
         record: Option<RecordText>,
+        /// Tests of the checks, run by `probity test` without network.
+        tests: Vec<Located<TestText>>,
     }
 }
 

@@ -5,6 +5,8 @@
 //! again ([`Replay`]).
 
 mod config;
+mod canned_tests;
+mod settings;
 mod files;
 mod build;
 mod supply;
@@ -13,6 +15,7 @@ mod roster;
 mod places;
 mod record;
 mod stages;
+mod secrets;
 mod run;
 mod stop;
 mod writers;
@@ -21,6 +24,10 @@ mod runner;
 
 pub(crate) use build::compare;
 pub use build::{Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all};
+pub use canned_tests::{
+    AnswerText, CheckExpectText, MetricText, OutcomeExpectText, OutcomeText, PipelineTest, StatusText,
+    TestReport, TestText, VerdictExpectText,
+};
 pub use config::{PipelineText, RecordText, RecordWhenText};
 pub use files::{PipelineFile, RUNNER_FILE, find, same_name};
 pub use places::{Limits, Places};
@@ -31,6 +38,7 @@ pub use record::{
 pub use roster::Merged;
 pub use run::{Live, Order};
 pub use runner::{Changed, Runner, RunnerOptions, StartError};
+pub use settings::{DefaultsText, LimitsText, RunnerSettings, RunnerText, settings};
 pub use stages::{RunCounters, Stages};
 pub use stop::{Stop, StopLevel, StopSwitch};
 pub use summary::RunSummary;

@@ -20,11 +20,13 @@ mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
 mod checks;
+mod config_cases;
 mod config_errors;
 #[path = "../hostile/core_module.rs"]
 mod core_module;
 mod demo;
 mod exit_codes;
+mod explain;
 mod hostile_peers;
 mod hostile_plugins;
 mod lock;
@@ -38,6 +40,7 @@ mod remembering;
 mod run_once;
 mod schedule;
 mod sources;
+mod secrets;
 mod stop;
 mod suspended;
 

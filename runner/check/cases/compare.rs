@@ -19,7 +19,8 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
-    fn new(what: &str, expected: impl Into<String>, got: impl Into<String>) -> Self {
+    /// A difference between two texts.
+    pub fn new(what: &str, expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self { what: what.to_owned(), expected: Some(expected.into()), got: Some(got.into()) }
     }
 }

@@ -69,7 +69,7 @@ impl Name {
 
 impl Job {
     pub(super) fn frozen(configuration: Configuration<'_>) -> Self {
-        let Configuration { json, limits } = configuration;
+        let Configuration { json, limits, is_kept: _ } = configuration;
         let time_ms = u64::try_from(limits.time.as_millis()).unwrap_or(u64::MAX);
         Self::Frozen { config: json.to_owned(), time_ms, memory_bytes: limits.memory_bytes }
     }
@@ -107,7 +107,8 @@ impl Job {
             Self::Frozen { config, time_ms, memory_bytes } => {
                 let time = std::time::Duration::from_millis(*time_ms);
                 let limits = Limits { time, memory_bytes: *memory_bytes };
-                frozen(engine, &wasm, Configuration { json: config, limits }).map_err(Outcome::NotFrozen)
+                frozen(engine, &wasm, Configuration { json: config, limits, is_kept: false })
+                    .map_err(Outcome::NotFrozen)
             }
         };
         made.map_or_else(|outcome| outcome, |code| Outcome::Done(Product(code)))

@@ -96,6 +96,8 @@ pub(super) struct Configuration<'a> {
     pub(super) json: &'a str,
     /// What `configure` may use.
     pub(super) limits: Limits,
+    /// Whether what is made of it may be kept: not where it has secrets, which would be on the disk then.
+    pub(super) is_kept: bool,
 }
 
 impl Compiler {
@@ -111,7 +113,7 @@ impl Compiler {
         trust: Trust,
     ) -> Result<Component, LoadError> {
         look(wasm)?;
-        match self.make(engine, wasm, &Job::Plain, trust) {
+        match self.make(engine, wasm, &Job::Plain, trust, true) {
             Outcome::Done(product) => product.load(engine).map_err(LoadError::Compile),
             Outcome::Refused(error) => Err(error),
             Outcome::NotFrozen(error) => Err(LoadError::Compiler(format!("ended in confusion: {error}"))),
@@ -126,7 +128,7 @@ impl Compiler {
         configuration: Configuration<'_>,
         trust: Trust,
     ) -> Result<Component, FreezeError> {
-        match self.make(engine, wasm, &Job::frozen(configuration), trust) {
+        match self.make(engine, wasm, &Job::frozen(configuration), trust, configuration.is_kept) {
             Outcome::Done(product) => product.load(engine).map_err(FreezeError::Snapshot),
             Outcome::Refused(error) => Err(FreezeError::Snapshot(error.to_string())),
             Outcome::NotFrozen(error) => Err(error),
@@ -140,13 +142,17 @@ impl Compiler {
         wasm: &[u8],
         configuration: Configuration<'_>,
     ) -> Option<Component> {
+        if !configuration.is_kept {
+            return None;
+        }
         let name = Job::frozen(configuration).name(engine, wasm);
         self.cache.as_ref()?.get(&name)?.load(engine).ok()
     }
 
-    fn make(&self, engine: &CheckEngine, wasm: &[u8], job: &Job, trust: Trust) -> Outcome {
+    fn make(&self, engine: &CheckEngine, wasm: &[u8], job: &Job, trust: Trust, is_kept: bool) -> Outcome {
         let name = job.name(engine, wasm);
-        if let Some(product) = self.cache.as_ref().and_then(|cache| cache.get(&name)) {
+        let cache = self.cache.as_ref().filter(|_| is_kept);
+        if let Some(product) = cache.and_then(|cache| cache.get(&name)) {
             return Outcome::Done(product);
         }
         let outcome = {
@@ -164,7 +170,7 @@ impl Compiler {
                 }
             }
         };
-        if let (Outcome::Done(product), Some(cache)) = (&outcome, &self.cache) {
+        if let (Outcome::Done(product), Some(cache)) = (&outcome, cache) {
             cache.put(&name, product);
         }
         outcome

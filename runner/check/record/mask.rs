@@ -14,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
 use super::Record;
+use crate::config::SecretTexts;
 
 /// What stands in the place of a secret. Not a tag: a page with one more would be another page.
 pub const MASK: &str = "[masked]";
@@ -59,6 +60,8 @@ const PLAIN_HEADERS: [&str; 14] = [
 /// one. A shorter one would be found everywhere ("true" is in every JSON).
 const SHORTEST_SECRET: usize = 6;
 const SHORTEST_VALUE: usize = 8;
+/// The same of one that stood in the environment or in a file, which is a secret by what it is.
+const SHORTEST_ELSEWHERE: usize = 4;
 /// The shortest secret of a response's header that is looked for in its body.
 const SHORTEST_IN_BODY: usize = 16;
 /// How many bytes of a secret's begin tell that it is one: a message may show no more of it.
@@ -107,7 +110,19 @@ impl RecordRules {
         sent: impl IntoIterator<Item = (&'a str, &'a str)>,
         body: Option<&str>,
     ) -> Self {
+        Self::with_secrets(max_body, headers, sent, body, &SecretTexts::default())
+    }
+
+    /// The same, and these texts are masked wherever they turn up.
+    pub fn with_secrets<'a>(
+        max_body: usize,
+        headers: Vec<HeaderName>,
+        sent: impl IntoIterator<Item = (&'a str, &'a str)>,
+        body: Option<&str>,
+        texts: &SecretTexts,
+    ) -> Self {
         let mut secrets = Secrets::default();
+        texts.forms().for_each(|text| secrets.add_header(text, Origin::Elsewhere));
         for (name, value) in sent {
             let name = name.to_ascii_lowercase();
             if !PLAIN_HEADERS.contains(&name.as_str()) {
@@ -240,6 +255,8 @@ enum Origin {
     Value,
     /// A header of the response.
     Response,
+    /// The environment, or a file of secrets.
+    Elsewhere,
 }
 
 impl Secrets {
@@ -268,7 +285,11 @@ impl Secrets {
 
     /// Adds a text: as it is, inside a JSON string, and percent-encoded.
     fn add(&mut self, text: &str, origin: Origin) {
-        let shortest = if origin == Origin::Value { SHORTEST_VALUE } else { SHORTEST_SECRET };
+        let shortest = match origin {
+            Origin::Value => SHORTEST_VALUE,
+            Origin::Elsewhere => SHORTEST_ELSEWHERE,
+            Origin::Secret | Origin::Response => SHORTEST_SECRET,
+        };
         if text.len() < shortest {
             return;
         }

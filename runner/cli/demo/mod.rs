@@ -54,6 +54,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             limit: None,
             data: args.dir.clone(),
             runner: "main".to_owned(),
+            concurrency: None,
             state: None,
             show: Show::Lines,
             until: args.length,

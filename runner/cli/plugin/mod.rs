@@ -8,7 +8,7 @@ mod kit;
 pub(super) mod load;
 mod new;
 mod schema;
-mod test;
+pub(super) mod test;
 mod wrap;
 
 use clap::{Args, Subcommand, ValueEnum};

@@ -184,7 +184,7 @@ fn text(judged: &Judged<'_>, colour: bool) -> String {
 const POINTED_AT: usize = 160;
 
 /// One difference as text.
-fn difference(mismatch: &Mismatch) -> String {
+pub(in crate::cli) fn difference(mismatch: &Mismatch) -> String {
     let Mismatch { what, expected, got } = mismatch;
     let shown = |text: &Option<String>| text.as_deref().map_or("nothing".to_owned(), harmless);
     let (wanted, found) = (shown(expected), shown(got));

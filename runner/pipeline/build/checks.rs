@@ -3,16 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use ring::hmac;
 use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::check::{
-    self, BUNDLED_NAMES, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
-    Plugin, SeverityText, StateStore, checked_limits,
+    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError,
+    ConfiguredCheck, EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState,
+    PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore, checked_limits,
 };
+use crate::config::schema::{self, Mismatch, Part};
 use crate::config::{
     Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
 };
@@ -22,12 +24,28 @@ use crate::pipeline::config::PipelineText;
 /// A plugin, or why it is none.
 type Loaded = Result<Arc<Plugin>, Arc<LoadError>>;
 
+/// A plugin as long as anything uses it, or why it is none.
+#[derive(Debug)]
+enum Cached {
+    Right(Weak<Plugin>),
+    Wrong(Arc<LoadError>),
+}
+
+/// Bytes that are no plugin are remembered for so many of them.
+const WRONG_KEPT: usize = 64;
+
 /// What pipelines are built with: the engine, the plugins compiled so far, the state of checks.
 #[derive(Debug)]
 pub struct Workshop {
     engine: Arc<CheckEngine>,
-    plugins: Mutex<HashMap<u64, Loaded>>,
+    plugins: Mutex<HashMap<u64, Cached>>,
+    /// By pipeline and name: a check that stays the same through a reload is the same one, with its snapshot
+    /// and with what is known of its faults.
+    checks: Mutex<HashMap<(Arc<str>, Arc<str>), Weak<ConfiguredCheck>>>,
     state: Arc<dyn StateStore>,
+    /// What identities are made with: nobody can tell a secret by one.
+    identity_key: [u8; 32],
+    wants_tests: bool,
 }
 
 impl Workshop {
@@ -40,23 +58,92 @@ impl Workshop {
     /// A workshop for checks that remember in `state`. Fails where the machine cannot run WebAssembly.
     pub fn with(settings: EngineSettings, state: Arc<dyn StateStore>) -> Result<Self, EngineError> {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
-        Ok(Self { engine, plugins: Mutex::default(), state })
+        // A system without chance gives identities that say more, but they are never told.
+        let identity_key = crate::clock::new_secret().unwrap_or_default();
+        Ok(Self {
+            engine,
+            plugins: Mutex::default(),
+            checks: Mutex::default(),
+            state,
+            identity_key,
+            wants_tests: false,
+        })
     }
 
-    /// The plugin that these bytes are, compiled once a process; the number identifies them.
+    /// The same, for pipelines whose tests are to be run: what those need is read as well.
+    #[must_use]
+    pub fn with_tests(self) -> Self {
+        Self { wants_tests: true, ..self }
+    }
+
+    pub(super) fn wants_tests(&self) -> bool {
+        self.wants_tests
+    }
+
+    /// A number that is the same for the same parts, as long as the process lives, and says nothing of them.
+    pub(super) fn identity(&self, parts: &[&str]) -> [u8; 16] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.identity_key);
+        let mut context = hmac::Context::with_key(&key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut identity = [0; 16];
+        identity.iter_mut().zip(context.sign().as_ref()).for_each(|(byte, signed)| *byte = *signed);
+        identity
+    }
+
+    /// The plugin that these bytes are, compiled once for all who use it; the number identifies them.
     fn plugin(&self, found: &Found) -> (u64, Loaded) {
         let key = XxHash3_64::oneshot(found.bytes());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || {
-            let loaded = match found {
-                Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
-                Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
-            };
-            let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
-            loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new)
+        match plugins.get(&key) {
+            Some(Cached::Wrong(error)) => return (key, Err(Arc::clone(error))),
+            Some(Cached::Right(plugin)) => {
+                if let Some(plugin) = plugin.upgrade() {
+                    return (key, Ok(plugin));
+                }
+            }
+            None => {}
+        }
+        let loaded = match found {
+            Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
+            Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
         };
-        let loaded = plugins.entry(key).or_insert_with(load);
-        (key, loaded.clone())
+        let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
+        let loaded = loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new);
+        plugins.retain(|_, cached| !matches!(cached, Cached::Right(plugin) if plugin.strong_count() == 0));
+        if plugins.len() >= WRONG_KEPT {
+            plugins.retain(|_, cached| matches!(cached, Cached::Right(_)));
+        }
+        let cached = match &loaded {
+            Ok(plugin) => Cached::Right(Arc::downgrade(plugin)),
+            Err(error) => Cached::Wrong(Arc::clone(error)),
+        };
+        plugins.insert(key, cached);
+        (key, loaded)
+    }
+
+    /// The check of a pipeline: the one that runs, if it is the same.
+    fn check(
+        &self,
+        pipeline: &Arc<str>,
+        plugin: &Arc<Plugin>,
+        spec: CheckSpec,
+    ) -> Result<Arc<ConfiguredCheck>, ConfigureError> {
+        let key = (Arc::clone(pipeline), Arc::clone(&spec.name));
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = checks.get(&key).and_then(Weak::upgrade);
+        if let Some(running) = running
+            && Arc::ptr_eq(running.plugin(), plugin)
+            && *running.spec() == spec
+        {
+            return Ok(running);
+        }
+        let configured = Arc::new(ConfiguredCheck::new(plugin, spec)?);
+        checks.retain(|_, check| check.strong_count() > 0);
+        checks.insert(key, Arc::downgrade(&configured));
+        Ok(configured)
     }
 }
 
@@ -111,7 +198,11 @@ pub(super) fn build(
         };
         let _ = write!(fingerprint, "{key:016x}");
         let spec = spec(&check.value, name, limits);
-        match ConfiguredCheck::new(&plugin, spec) {
+        if !fits_schema(&check.value, &plugin, site.document, diagnostics) {
+            whole = false;
+            continue;
+        }
+        match workshop.check(pipeline, &plugin, spec) {
             Ok(configured) => ready.push(configured),
             Err(error) => {
                 diagnostics.add(refused(&error, &check.value, site.document));
@@ -119,7 +210,8 @@ pub(super) fn build(
             }
         }
     }
-    let set = CheckSet::new(Arc::clone(pipeline), ready, Arc::clone(&workshop.state));
+    let set = CheckSet::new(Arc::clone(pipeline), ready, Arc::clone(&workshop.state))
+        .with_secrets(site.document.secrets());
     whole.then_some(BuiltChecks { set, fingerprint })
 }
 
@@ -135,7 +227,13 @@ fn checks_of(text: &PipelineText) -> Option<Vec<Located<CheckText>>> {
 }
 
 fn spec(check: &CheckText, name: Arc<str>, limits: Limits) -> CheckSpec {
-    let config = check.config.as_ref().map_or_else(|| "{}".to_owned(), |config| config.value.to_string());
+    let config = check.config.as_ref().map_or_else(
+        || "{}".into(),
+        |Located { value: table, .. }| match &table.shown {
+            Some(shown) => CheckConfig::with_secrets(&table.value.to_string(), &shown.to_string()),
+            None => table.value.to_string().into(),
+        },
+    );
     CheckSpec {
         name,
         plugin: check.plugin.value.as_str().into(),
@@ -145,7 +243,7 @@ fn spec(check: &CheckText, name: Arc<str>, limits: Limits) -> CheckSpec {
         },
         on_error: check.on_error,
         limits,
-        config: config.into(),
+        config,
         isolation: match check.isolation {
             IsolationText::Auto => Isolation::Auto,
             IsolationText::Snapshot => Isolation::Snapshot,
@@ -240,15 +338,59 @@ fn refused(error: &ConfigureError, check: &CheckText, document: &Document) -> Di
         return Diagnostic::error(Code::PluginUnusable, check.plugin.place(document), message)
             .hint("with isolation = \"auto\" it is configured for every call, which is slower");
     }
-    let place = check.config.as_ref().map_or_else(
-        || check.plugin.place(document),
-        |config| {
-            config
-                .span
-                .clone()
-                .map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
-        },
-    );
-    Diagnostic::error(Code::PluginConfig, place, error.to_string())
-        .hint(format!("the configuration of \"{}\" is what stands under config", check.plugin.value))
+    let message = error.to_string();
+    let pointer = schema::pointer_of(&message);
+    // What it refuses may be a secret that stands in the wrong place.
+    let place = match pointer.and_then(|pointer| check.config.as_ref()?.value.spans(&pointer)) {
+        Some((_, value)) => document.hidden_place(value),
+        None => config_place(check, document),
+    };
+    let hint = format!("the configuration of \"{}\" is what stands under config", check.plugin.value);
+    Diagnostic::error(Code::PluginConfig, place, message).hint(hint)
+}
+
+/// Where a check's configuration stands; the check itself where it has none.
+fn config_place(check: &CheckText, document: &Document) -> Place {
+    let span = check.config.as_ref().map(|config| config.span.clone());
+    match span {
+        None => check.plugin.place(document),
+        Some(None) => Place::file(document.path()),
+        Some(Some(span)) => document.hidden_place(span),
+    }
+}
+
+/// Holds a configuration against the schema that the plugin tells, where it tells one: it knows no places, and
+/// stops at the first thing that it does not like.
+fn fits_schema(
+    check: &CheckText,
+    plugin: &Plugin,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    // Without any, the plugin itself says best what it wants.
+    let Some(config) = &check.config else { return true };
+    if !config.value.is_whole {
+        return false;
+    }
+    let schema = plugin.manifest().config_schema.as_deref();
+    // It was read when the plugin was loaded.
+    let Some(schema) = schema.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()) else {
+        return true;
+    };
+    let title = format!("the configuration of \"{}\"", check.plugin.value);
+    let found = schema::mismatches(&schema, &config.value.value, &title);
+    for Mismatch { pointer, part, message, hint } in &found {
+        let place = match (config.value.spans(pointer), part) {
+            (Some((key, _)), Part::Key) => document.place(key),
+            (Some((_, value)), Part::Word) => document.place(value),
+            (Some((_, value)), Part::Hidden) => document.hidden_place(value),
+            (None, _) => config_place(check, document),
+        };
+        let diagnostic = Diagnostic::error(Code::PluginConfig, place, message.as_str());
+        diagnostics.add(match hint {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic,
+        });
+    }
+    found.is_empty()
 }

@@ -7,7 +7,10 @@ use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
-use crate::fetch::{IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions};
+use crate::fetch::{
+    AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions,
+};
+use crate::pipeline::settings::RunnerSettings;
 
 /// The shortest time-out that can be kept.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
@@ -27,6 +30,7 @@ pub(super) struct BuiltRequest {
 
 pub(super) fn build(
     text: &RequestText,
+    settings: &RunnerSettings,
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<BuiltRequest> {
@@ -53,6 +57,10 @@ pub(super) fn build(
             IpVersionText::V4 => IpVersion::V4,
             IpVersionText::V6 => IpVersion::V6,
         },
+        address_policy: text
+            .address_policy
+            .clone()
+            .map_or_else(|| settings.address_policy.clone(), AddressPolicy::from),
     };
     match Request::build(spec) {
         Ok(request) => Some(BuiltRequest { request, fingerprint }),

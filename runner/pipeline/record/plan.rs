@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::check::RecordRules;
-use crate::config::{Code, Diagnostic, Diagnostics, Document, Hidden, Place};
+use crate::config::{Code, Diagnostic, Diagnostics, Document, Hidden, Place, SecretTexts};
 use crate::model::Outcome;
 use crate::pipeline::config::{PipelineText, RecordText, RecordWhenText};
 
@@ -75,11 +75,16 @@ impl RecordPlan {
         if !is_right {
             return Err(());
         }
-        Ok(Some(plan(record, text, headers)))
+        Ok(Some(plan(record, text, headers, &document.secrets())))
     }
 }
 
-fn plan(record: &RecordText, text: &PipelineText, headers: Vec<HeaderName>) -> RecordPlan {
+fn plan(
+    record: &RecordText,
+    text: &PipelineText,
+    headers: Vec<HeaderName>,
+    secrets: &SecretTexts,
+) -> RecordPlan {
     let max_body = usize::try_from(record.max_body.value.0).unwrap_or(usize::MAX);
     let sent = text.request.headers.iter().map(|(name, value)| (name.as_str(), value.value.expose()));
     let body = text.request.body.as_ref().map(Hidden::expose);
@@ -90,6 +95,6 @@ fn plan(record: &RecordText, text: &PipelineText, headers: Vec<HeaderName>) -> R
         },
         max_size: record.max_size.value.0,
         max_body,
-        rules: RecordRules::new(max_body, headers, sent, body),
+        rules: RecordRules::with_secrets(max_body, headers, sent, body, secrets),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::super::roster::Turn;
+use super::super::secrets::mask_row;
 use super::super::stages::Stages;
 use super::Live;
 use super::flight::Landed;
@@ -83,7 +84,7 @@ impl Probe {
         let started_at = stages.clock.wall();
         let lateness = started.saturating_duration_since(self.turn.due.unwrap_or(started));
         let scheduled_at = started_at.minus(lateness);
-        let in_maintenance = false;
+        let in_maintenance = self.live.built.maintenance.covers(scheduled_at, &self.turn.target);
         let probe_seq = stages.next_probe_seq();
         Attempt { probe_seq, number: 1, started, started_at, scheduled_at, lateness, in_maintenance }
     }
@@ -124,7 +125,7 @@ impl Probe {
         verdicts: Vec<Verdict>,
     ) -> ProbeResult {
         let built = &self.live.built;
-        ProbeResult {
+        let mut row = ProbeResult {
             seq: stages.next_seq(),
             probe_seq: attempt.probe_seq,
             pipeline: Arc::clone(&built.name),
@@ -141,7 +142,9 @@ impl Probe {
             outcome,
             exchange,
             verdicts,
-        }
+        };
+        mask_row(&mut row, &built.secrets);
+        row
     }
 
     /// Tells the source that the target was probed, where it wants to know that.
