@@ -76,8 +76,7 @@ impl SecretTexts {
         };
         if text.split('"').skip(1).step_by(2).any(is_part) {
             let parts = text.split('"').enumerate();
-            let masked =
-                parts.map(|(at, part)| if at % 2 == 1 && is_part(part) { SECRET_MARK } else { part });
+            let masked = parts.map(|(at, part)| if at % 2 == 1 && is_part(part) { SECRET_MARK } else { part });
             *text = masked.collect::<Vec<_>>().join("\"");
         }
     }

@@ -178,8 +178,8 @@ fn of_document(
     let generation = generation(&said, &targets, plugins, document);
     let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
-    // With the secrets and authorities of dynamic sources.
-    let supplied: String = supplies.iter().map(|supply| format!("{:016x}", supply.identity)).collect();
+    // Headers and authorities of dynamic sources are in theirs.
+    let supplied: String = supplies.iter().map(|supply| format!("{} ", supply.identity)).collect();
     let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {

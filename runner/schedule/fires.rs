@@ -118,13 +118,13 @@ impl Fires {
         following.saturating_sub(number)
     }
 
-    /// Civil time moved from `old_ns` to `new_ns` (Unix nanoseconds) at the moment `now_ns`; `zero_ns` is
+    /// Civil time moved from `old_ns` to `set_ns` (Unix nanoseconds) at the moment `now_ns`; `zero_ns` is
     /// civil time at the base by the old clock. Tells the first fire that has not come yet: those from it
     /// on are laid anew.
     pub(super) fn step(
         &mut self,
         old_ns: i64,
-        new_ns: i64,
+        set_ns: i64,
         now_ns: u64,
         spans: &mut Spans,
         zero_ns: i64,
@@ -136,30 +136,30 @@ impl Fires {
         }
         self.known.truncate((coming - self.first) as usize);
         self.high_ns = self.high_ns.max(old_ns);
-        let step_ns = new_ns.saturating_sub(self.high_ns);
+        let step_ns = set_ns.saturating_sub(self.high_ns);
         let is_fixed = self.cron.is_fixed();
         let largest_ns = LARGEST_CHANGE_S * SECOND_NS;
         // What was skipped is made up for, once; what has run does not run again.
         let from_ns = if step_ns > 0 {
             let makes_up = step_ns <= SMALL_STEP_NS || (is_fixed && step_ns <= largest_ns);
-            let skipped = makes_up && self.next_until(self.high_ns, new_ns);
-            if skipped && spans.at_or_after(new_ns).is_some_and(|span| span.from <= new_ns) {
+            let skipped = makes_up && self.next_until(self.high_ns, set_ns);
+            if skipped && spans.at_or_after(set_ns).is_some_and(|span| span.from <= set_ns) {
                 self.known.push_back(Fire { at_ns: now, room_ns: 0 });
             }
-            new_ns
+            set_ns
         } else if step_ns > -CORRECTION_NS || (is_fixed && step_ns >= -largest_ns) {
             self.high_ns
         } else {
-            new_ns
+            set_ns
         };
         if step_ns > 0 || step_ns < -largest_ns {
-            self.high_ns = new_ns;
+            self.high_ns = set_ns;
         }
         self.ahead = next_inside(&self.cron, spans, from_ns);
         // The one made up for has the time until the next, as any other.
         let ahead = self.ahead;
         if let Some(last) = self.known.back_mut().filter(|fire| fire.at_ns == now && fire.room_ns == 0) {
-            last.room_ns = ahead.map_or(u64::MAX / 4, |ahead| ahead.saturating_sub(new_ns) as u64);
+            last.room_ns = ahead.map_or(u64::MAX / 4, |ahead| ahead.saturating_sub(set_ns) as u64);
         }
         coming
     }

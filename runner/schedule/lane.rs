@@ -154,9 +154,9 @@ impl Lane {
     }
 
     /// Lays what is to come anew after civil time moved; tells the first fire that is to come.
-    pub(super) fn step(&mut self, old_ns: i64, new_ns: i64, now_ns: u64, zero_ns: i64) -> Option<u64> {
+    pub(super) fn step(&mut self, old_ns: i64, set_ns: i64, now_ns: u64, zero_ns: i64) -> Option<u64> {
         let fires = self.fires.as_mut()?;
-        Some(fires.step(old_ns, new_ns, now_ns, &mut self.spans, zero_ns))
+        Some(fires.step(old_ns, set_ns, now_ns, &mut self.spans, zero_ns))
     }
 
     fn passed_fires(&mut self, walk: Walk, number: u64, now_ns: u64) -> (u64, Option<u64>, u64) {

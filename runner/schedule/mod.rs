@@ -1,13 +1,17 @@
 //! Stage 2: when each target is due. Pure: time goes in, due targets come out.
 //!
 //! One central heap of `(due, slot)`, not a task per target. Intervals are laid on the monotonic clock:
-//! civil time is looked at once, so that a step of the civil clock causes neither a burst nor a gap.
+//! for them civil time is looked at once, so that a step of the civil clock causes neither a burst nor a gap.
 //!
 //! A target's life: it is added and starts at its turn of the ramp (`ramp.rs`), then runs on the ticks of
 //! its own grid (`phase.rs`), until it is removed. A target in flight is never due, so a probe never
 //! overlaps itself; the ticks that pass meanwhile are counted as missed and told with the next due. After
 //! a stall or a suspend all ticks that passed come out as one, the latest, and the others are counted as
 //! missed. Every tick is either handed out or counted, never both.
+//!
+//! Cron expressions (`cron.rs`, `fires.rs`) and windows of active time (`window.rs`) lie by civil time: they
+//! are laid a little ahead, once for all targets that share them, and anew when the owner tells that the
+//! civil clock was set.
 //!
 //! A reload adds, removes and retimes; a target that it keeps is not touched and keeps its ticks to the
 //! nanosecond. Slots are reused, but never one whose probe still runs.

@@ -39,8 +39,8 @@ mod recovery;
 mod remembering;
 mod run_once;
 mod schedule;
-mod sources;
 mod secrets;
+mod sources;
 mod stop;
 mod suspended;
 

@@ -10,9 +10,9 @@ use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::check::{
-    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError,
-    ConfiguredCheck, EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState,
-    PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore, checked_limits,
+    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
+    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
+    Plugin, SeverityText, StateStore, checked_limits,
 };
 use crate::config::schema::{self, Mismatch, Part};
 use crate::config::{
@@ -60,14 +60,7 @@ impl Workshop {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
         // A system without chance gives identities that say more, but they are never told.
         let identity_key = crate::clock::new_secret().unwrap_or_default();
-        Ok(Self {
-            engine,
-            plugins: Mutex::default(),
-            checks: Mutex::default(),
-            state,
-            identity_key,
-            wants_tests: false,
-        })
+        Ok(Self { engine, plugins: Mutex::default(), checks: Mutex::default(), state, identity_key, wants_tests: false })
     }
 
     /// The same, for pipelines whose tests are to be run: what those need is read as well.

@@ -6,11 +6,9 @@ use hyper::body::Bytes;
 use twox_hash::XxHash3_64;
 
 use super::Site;
-use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
-use crate::fetch::{
-    AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions,
-};
 use crate::pipeline::settings::RunnerSettings;
+use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
+use crate::fetch::{AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions};
 
 /// The shortest time-out that can be kept.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);

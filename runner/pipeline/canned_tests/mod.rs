@@ -81,8 +81,9 @@ fn test(
     let problems = diagnostics.count(Level::Error);
     let target = self::target(target.as_ref(), tested, document, diagnostics);
     let started_at = moment(started_at, document, diagnostics);
-    let mut canned =
-        |text: &Located<AnswerText>| text.value.response(tested.with_files).canned(document, diagnostics);
+    let mut canned = |text: &Located<AnswerText>| {
+        text.value.response(tested.with_files).canned(document, diagnostics)
+    };
     let before: Vec<_> = before.iter().filter_map(&mut canned).collect();
     let last = match response {
         Some(response) => canned(response),
