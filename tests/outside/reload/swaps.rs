@@ -28,7 +28,7 @@ fn end(mut running: Running) {
 #[test]
 fn h127_c20_a_probe_in_flight_ends_under_the_generation_that_it_began_with() {
     let server = Server::start();
-    let project = Project::with_pipeline(&pipeline(&server.url("/slow/4s/old"), ""));
+    let project = Project::with_pipeline(&pipeline(&server.url("/slow/4000ms/old"), ""));
     let mut running = project.start(&["run"]);
     running.until(LONG, "a probe in flight", || server.reached(1));
     project.write("pipelines/shop.toml", pipeline(&server.url("/ok/new"), "description = \"new\"\n"));
