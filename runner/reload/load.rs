@@ -16,6 +16,9 @@ use crate::pipeline::{self, Built, PipelineFile, RunnerSettings, Workshop, attem
 /// A pipeline is built at most so often for one reload: its files may change meanwhile.
 const READINGS: usize = 4;
 
+/// A load that took this long is told, so that nobody wonders.
+const WORTH_TELLING_MS: u64 = 1_000;
+
 /// Builds the pipelines of some paths, again and again.
 pub struct Loader {
     paths: Vec<PathBuf>,
@@ -104,6 +107,7 @@ impl Loader {
 
     /// Reads and builds what has changed. Blocks, for seconds where plugins are compiled.
     pub fn load(&mut self) -> Loaded {
+        let began = self.clock.now();
         let mut loaded = Loaded::default();
         // Whatever is wrong there is told with the pipelines, each of which reads it.
         let mut told = Diagnostics::default();
@@ -136,6 +140,13 @@ impl Loader {
             }
         }
         self.refuse_conflicts(&mut loaded);
+        let took_ms = self.clock.now().saturating_duration_since(began).as_millis() as u64;
+        let files = self.files.len();
+        if took_ms >= WORTH_TELLING_MS {
+            tracing::info!(files, took_ms, "pipelines are read");
+        } else {
+            tracing::debug!(files, took_ms, "pipelines are read");
+        }
         let watched: BTreeSet<PathBuf> = self.watched().cloned().collect();
         self.prints.keep(&watched);
         loaded

@@ -32,6 +32,7 @@ mod isolation;
 mod layers;
 mod maintenance;
 mod records;
+mod reload_units;
 mod schedule;
 mod simulation;
 mod tidy;

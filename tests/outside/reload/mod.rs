@@ -2,6 +2,7 @@
 
 mod steps;
 mod swaps;
+mod under_load;
 
 use std::time::Duration;
 
