@@ -232,13 +232,7 @@ impl Resolver<'_> {
         one_line(text, &what)
     }
 
-    fn tell(
-        &mut self,
-        code: Code,
-        span: &Range<usize>,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
+    fn tell(&mut self, code: Code, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         let place = match code {
             Code::Unresolved | Code::UnknownKey => self.document.place(span.clone()),
             _ => self.document.hidden_place(span.clone()),
@@ -250,7 +244,10 @@ impl Resolver<'_> {
 /// A value of one line that is not empty. A line break in a header or a URL is never meant.
 fn one_line(text: String, what: &str) -> Result<String, (String, String)> {
     if text.trim().is_empty() {
-        return Err((format!("{what} is empty"), "give it a value, or take it away to have a default".to_owned()));
+        return Err((
+            format!("{what} is empty"),
+            "give it a value, or take it away to have a default".to_owned(),
+        ));
     }
     if text.contains(['\n', '\r', '\0']) {
         let message = format!("{what} holds a line break");

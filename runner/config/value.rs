@@ -434,11 +434,7 @@ fn note_places(
 }
 
 /// The value; `hide`: with a mark for every value that stood elsewhere.
-fn to_json(
-    value: &Spanned<DeValue<'_>>,
-    context: &mut Context<'_>,
-    hide: bool,
-) -> Option<serde_json::Value> {
+fn to_json(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>, hide: bool) -> Option<serde_json::Value> {
     Some(match value.get_ref() {
         DeValue::String(_) if hide && context.document.is_resolved(&value.span()) => SECRET_MARK.into(),
         DeValue::String(text) => text.as_ref().into(),

@@ -58,13 +58,16 @@ pub struct Network {
 impl Network {
     /// Reads a network, or a single address. The error says what is wrong, without quoting the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WRONG: &str = "a network is an address, with the number of its fixed bits: \"10.0.0.0/8\", \"fd00::/8\"";
+        const WRONG: &str =
+            "a network is an address, with the number of its fixed bits: \"10.0.0.0/8\", \"fd00::/8\"";
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, bits)| (a, Some(bits)));
         let begin: IpAddr = address.parse().map_err(|_| WRONG)?;
         let most = if begin.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             None => most,
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().map_err(|_| WRONG)?,
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                bits.parse().map_err(|_| WRONG)?
+            }
             Some(_) => return Err(WRONG),
         };
         if bits > most {
@@ -169,9 +172,8 @@ fn is_mapped(address: IpAddr) -> bool {
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let parts = address.segments();
-    let from = |high: u16, low: u16| {
-        Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))))
-    };
+    let from =
+        |high: u16, low: u16| Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))));
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         // Mapped (::ffff:0:0/96) and compatible (::/96).
@@ -188,11 +190,13 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => {
-            let special = SPECIAL_V4.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
+            let special =
+                SPECIAL_V4.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
             !special.into_iter().any(|network| network.contains(address))
         }
         IpAddr::V6(inner) => {
-            let special = SPECIAL_V6.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
+            let special =
+                SPECIAL_V6.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
             let is_nat64 = inner.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
             let is_global = inner.segments()[0] & 0xe000 == 0x2000;
             is_nat64 || (is_global && !special.into_iter().any(|network| network.contains(address)))
@@ -242,7 +246,9 @@ mod tests {
         for text in metadata.split_whitespace() {
             assert!(policy.forbids(address(text)).is_some(), "{text}");
         }
-        for text in "127.0.0.1 ::1 0.0.0.0 10.0.0.1 192.168.0.1 169.254.1.1 fe80::1 fd00::1 1.1.1.1".split(' ') {
+        for text in
+            "127.0.0.1 ::1 0.0.0.0 10.0.0.1 192.168.0.1 169.254.1.1 fe80::1 fd00::1 1.1.1.1".split(' ')
+        {
             assert_eq!(policy.forbids(address(text)), None, "{text}");
         }
     }

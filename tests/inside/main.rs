@@ -29,6 +29,7 @@ mod hostile_guests_stall;
 mod hostile_guests_suspended;
 mod isolation;
 mod layers;
+mod mistakes;
 mod records;
 mod tidy;
 mod tree;

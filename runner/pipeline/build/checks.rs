@@ -10,9 +10,9 @@ use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::check::{
-    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
-    Plugin, SeverityText, StateStore, checked_limits,
+    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError,
+    ConfiguredCheck, EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState,
+    PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore, checked_limits,
 };
 use crate::config::schema::{self, Mismatch, Part};
 use crate::config::{
