@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::fault::FaultKind;
 use super::observed::Observed;
-use super::set::{CallNote, CheckSet, ConfiguredCheck};
+use super::set::{CallNote, CheckSet};
 use super::state::StateEntries;
 use crate::model::{Outcome, ProbeResult, UnixNanos, Verdict};
 
@@ -117,7 +117,7 @@ impl Record {
             let check = checks.checks().iter().find(|check| check.spec().name == verdict.check_name);
             RecordedVerdict {
                 verdict: verdict.clone(),
-                fingerprint: check.map_or(0, ConfiguredCheck::fingerprint),
+                fingerprint: check.map_or(0, |check| check.fingerprint()),
                 fault: note.and_then(|note| note.fault),
                 remembered: note.and_then(|note| note.remembered.clone()),
             }

@@ -23,7 +23,7 @@ use crate::config::SecretTexts;
 use crate::model::{CheckStatus, Severity, Verdict};
 
 /// One check, as a pipeline file has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckSpec {
     /// Its name, unique in its pipeline.
     pub name: Arc<str>,
@@ -143,7 +143,7 @@ impl ConfiguredCheck {
 #[derive(Debug)]
 pub struct CheckSet {
     pipeline: Arc<str>,
-    checks: Vec<ConfiguredCheck>,
+    checks: Vec<Arc<ConfiguredCheck>>,
     state: Arc<dyn StateStore>,
     secrets: SecretTexts,
 }
@@ -184,7 +184,12 @@ impl Judgement {
 
 impl CheckSet {
     /// The checks of `pipeline`, in their order.
-    pub fn new(pipeline: Arc<str>, checks: Vec<ConfiguredCheck>, state: Arc<dyn StateStore>) -> Self {
+    pub fn new<C: Into<Arc<ConfiguredCheck>>>(
+        pipeline: Arc<str>,
+        checks: Vec<C>,
+        state: Arc<dyn StateStore>,
+    ) -> Self {
+        let checks = checks.into_iter().map(Into::into).collect();
         Self { pipeline, checks, state, secrets: SecretTexts::default() }
     }
 
@@ -213,7 +218,7 @@ impl CheckSet {
     }
 
     /// The checks, in their order.
-    pub fn checks(&self) -> &[ConfiguredCheck] {
+    pub fn checks(&self) -> &[Arc<ConfiguredCheck>] {
         &self.checks
     }
 
@@ -226,7 +231,7 @@ impl CheckSet {
     /// ask for it.
     pub(super) fn called_for(&self, observed: &Observed) -> impl Iterator<Item = &ConfiguredCheck> {
         let has_failed = observed.exchange.failure.is_some();
-        self.checks.iter().filter(move |check| !has_failed || check.spec.on_error)
+        self.checks.iter().map(AsRef::as_ref).filter(move |check| !has_failed || check.spec.on_error)
     }
 
     /// The answer where no check could be called, for one and the same reason.

@@ -36,7 +36,7 @@ use crate::config::{
 };
 use crate::fetch::{Request, Retry};
 use crate::model::Target;
-use crate::schedule::Timing;
+use crate::schedule::{Maintenance, Timing};
 
 /// A pipeline, whole and ready, not started.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub struct Built {
     pub expires: Option<Duration>,
     /// How many probes may be in flight.
     pub limits: Limits,
+    /// When targets may be wrong on purpose.
+    pub maintenance: Maintenance,
     /// How each target is asked.
     pub request: Request,
     /// Whether and when a probe that failed is tried again.
@@ -147,6 +149,7 @@ fn of_document(
     let site = Site { document, base: &base, inputs };
 
     let timing = text.schedule.timing(document, diagnostics);
+    let maintenance = Maintenance::of(&text.maintenance, site.document, diagnostics);
     let targets = targets::load(&text, site, diagnostics);
     let request = request::build(&text.request, &settings, site, diagnostics);
     let limits = text.limits.checked(&settings, document, diagnostics);
@@ -189,6 +192,7 @@ fn of_document(
         supplies,
         timing,
         expires: text.schedule.expires.as_ref().map(|expires| expires.value),
+        maintenance: maintenance?,
         limits,
         request: request.request,
         retry,

@@ -5,8 +5,8 @@ use super::settings::LimitsText;
 use crate::check::CheckText;
 use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
-use crate::schedule::ScheduleText;
 use crate::sink::{DeadLetterText, SinkText};
+use crate::schedule::{MaintenanceText, ScheduleText};
 use crate::source::SourceText;
 
 config_table! {
@@ -16,6 +16,8 @@ config_table! {
         description: Option<String>,
         /// When targets are due.
         schedule: ScheduleText,
+        /// When targets may be wrong on purpose.
+        maintenance: Vec<Located<MaintenanceText>>,
         /// Where targets come from; at least one.
         sources: Vec<Located<SourceText>>,
         /// How many probes may be in flight.

@@ -1,13 +1,17 @@
 //! Stage 2: when each target is due. Pure: time goes in, due targets come out.
 //!
 //! One central heap of `(due, slot)`, not a task per target. Intervals are laid on the monotonic clock:
-//! civil time is looked at once, so that a step of the civil clock causes neither a burst nor a gap.
+//! for them civil time is looked at once, so that a step of the civil clock causes neither a burst nor a gap.
 //!
 //! A target's life: it is added and starts at its turn of the ramp (`ramp.rs`), then runs on the ticks of
 //! its own grid (`phase.rs`), until it is removed. A target in flight is never due, so a probe never
 //! overlaps itself; the ticks that pass meanwhile are counted as missed and told with the next due. After
 //! a stall or a suspend all ticks that passed come out as one, the latest, and the others are counted as
 //! missed. Every tick is either handed out or counted, never both.
+//!
+//! Cron expressions (`cron.rs`, `fires.rs`) and windows of active time (`window.rs`) lie by civil time: they
+//! are laid a little ahead, once for all targets that share them, and anew when the owner tells that the
+//! civil clock was set.
 //!
 //! A reload adds, removes and retimes; a target that it keeps is not touched and keeps its ticks to the
 //! nanosecond. Slots are reused, but never one whose probe still runs.
@@ -17,14 +21,21 @@
 //! million targets a minute cost about 1 % of a core. A wheel would save a part of that and cost
 //! cascades, slots and an ordering of its own.
 
+mod civil_text;
 mod config;
+mod cron;
+mod cron_fields;
+mod fires;
 mod lane;
+mod maintenance;
 mod phase;
 mod ramp;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod window;
+mod zone;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -32,12 +43,15 @@ use std::time::Duration;
 
 use crate::clock::{Instant, UnixNanos};
 
-pub use config::ScheduleText;
+pub use civil_text::{ClockText, DaysText, MomentText};
+pub use config::{MaintenanceText, ScheduleText, WindowText};
+pub use maintenance::Maintenance;
 pub use phase::phase_ns;
 pub use ramp::STARTS_PER_SECOND;
 pub use timing::Timing;
+pub use zone::{BUNDLED_TIMEZONES, timezone_data};
 
-use lane::{Lane, NEVER};
+use lane::{Lane, NEVER, Steps, Walk};
 use slot::{Slot, State};
 
 /// When each target of one pipeline is due.
@@ -46,9 +60,11 @@ pub struct Schedule {
     pipeline: Box<str>,
     /// The moment that all offsets below count from.
     base: Instant,
-    /// Civil time at `base`, by which grids are laid; it never changes, so that a target that is added
+    /// Civil time at `base` when the schedule was made, in Unix nanoseconds, by which grids are laid; it never changes, so that a target that is added
     /// later has its grid beside the others'.
-    wall: UnixNanos,
+    wall_ns: i64,
+    /// Civil time at `base` by the clock as it goes now, by which windows and cron are laid.
+    zero_ns: i64,
     /// By slot.
     slots: Vec<Slot>,
     /// Slots without a target.
@@ -92,7 +108,8 @@ impl Schedule {
         Self {
             pipeline: pipeline.into(),
             base: now,
-            wall,
+            wall_ns: wall.0,
+            zero_ns: wall.0,
             slots: Vec::new(),
             free: Vec::new(),
             lanes: Vec::new(),
@@ -107,7 +124,8 @@ impl Schedule {
     /// made from; nobody looks whether there is one of that name already. At most `u32::MAX` targets.
     pub fn add(&mut self, name: &str, timing: &Timing, now: Instant) -> u32 {
         let now_ns = self.offset(now);
-        let slot = Slot::new(phase::hash(&self.pipeline, name), timing.own_every_ns(), self.lane_of(timing));
+        let slot =
+            Slot::new(phase::hash(&self.pipeline, name), timing.own_every_ns(), self.lane_of(timing, now_ns));
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -156,7 +174,7 @@ impl Schedule {
             State::InFlight => self.pass(target, now_ns),
             _ => slot.missed,
         };
-        let lane = self.lane_of(timing);
+        let lane = self.lane_of(timing, now_ns);
         self.lanes[slot.lane as usize].users -= 1;
         self.stale += usize::from(slot.state == State::Waiting && slot.due_ns != NEVER);
         let changed = &mut self.slots[target as usize];
@@ -170,8 +188,70 @@ impl Schedule {
     }
 
     /// Says that civil time moved against monotonic time: `now` and `wall` are one moment on two clocks.
-    /// Intervals keep their grids and are not touched.
-    pub fn wall_stepped(&mut self, _now: Instant, _wall: UnixNanos) {}
+    /// Whoever owns the schedule looks at both now and then and tells when they differ from before.
+    ///
+    /// Intervals keep their grids and are not touched. Cron times and active windows are laid anew by
+    /// the new time, by the rules of cron(8): set forward by up to 5 minutes (fixed times: up to 3 hours),
+    /// what was skipped runs once; set back by less than a minute (fixed times: up to 3 hours), what has
+    /// run does not run again; beyond that the new time simply counts. What was due already stays due.
+    pub fn wall_stepped(&mut self, now: Instant, wall: UnixNanos) {
+        let now_ns = self.offset(now);
+        let old_zero_ns = self.zero_ns;
+        let zero_ns = wall.0.saturating_sub(i64::try_from(now_ns).unwrap_or(i64::MAX));
+        if zero_ns == old_zero_ns {
+            return;
+        }
+        // What passed until now passed by the old time.
+        for target in 0..self.slots.len() as u32 {
+            let slot = self.slots[target as usize];
+            if slot.state == State::InFlight && self.lanes[slot.lane as usize].is_civil() {
+                self.slots[target as usize].missed = self.pass(target, now_ns);
+            }
+        }
+        self.zero_ns = zero_ns;
+        let old_ns = lane::unix(now_ns, old_zero_ns);
+        let step = |lane: &mut Lane| lane.step(old_ns, wall.0, now_ns, old_zero_ns);
+        let coming: Vec<Option<u64>> = self.lanes.iter_mut().map(step).collect();
+        for target in 0..self.slots.len() as u32 {
+            let slot = self.slots[target as usize];
+            if slot.is_used() && self.lanes[slot.lane as usize].is_civil() {
+                self.lay_anew(target, coming[slot.lane as usize], now_ns);
+            }
+        }
+        self.settle();
+    }
+
+    /// Lays what is to come of one target anew.
+    fn lay_anew(&mut self, target: u32, coming: Option<u64>, now_ns: u64) {
+        let slot = self.slots[target as usize];
+        let walk = self.walk(&slot);
+        let by_fires = matches!(walk.steps, Steps::Cron);
+        if slot.state == State::InFlight {
+            if !by_fires {
+                self.slots[target as usize].following = self.first_tick(target, now_ns.saturating_add(1));
+            }
+            return;
+        }
+        // What waits only for its place after a tick that has come stays due.
+        let jitter_ns = phase::interval_ns(self.lanes[slot.lane as usize].rules.jitter);
+        let has_come = match coming.filter(|_| by_fires) {
+            Some(coming) => slot.due_ns != NEVER && slot.following <= coming,
+            None => slot.due_ns <= now_ns.saturating_add(jitter_ns),
+        };
+        if has_come {
+            if !by_fires {
+                self.slots[target as usize].following =
+                    self.first_tick(target, slot.due_ns.saturating_add(1));
+            }
+            return;
+        }
+        self.stale += usize::from(slot.due_ns != NEVER);
+        let tick = match coming.filter(|_| by_fires) {
+            Some(coming) => coming,
+            None => self.first_tick(target, now_ns.saturating_add(1)),
+        };
+        self.wait_for(target, tick);
+    }
 
     /// How many targets it holds.
     pub fn len(&self) -> usize {
@@ -198,15 +278,12 @@ impl Schedule {
         }
         self.waiting.pop();
         let slot = self.slots.get(target as usize).copied()?;
+        let walk = self.walk(&slot);
         let lane = &mut self.lanes[slot.lane as usize];
-        let steps = slot.steps(lane);
-        let passed = lane.passed(steps, slot.hash, slot.following, now_ns, self.wall);
+        let passed = lane.passed(walk, slot.following, now_ns);
         // With ticks passed since, the latest of them is the one handed out, and `due_ns` is missed.
-        let due_ns = match passed.latest {
-            Some(latest) => lane.due_ns(steps, slot.hash, latest, self.wall),
-            None => due_ns,
-        };
-        let next_ns = lane.due_ns(steps, slot.hash, passed.following, self.wall);
+        let due_ns = passed.latest_ns.unwrap_or(due_ns);
+        let next_ns = lane.due_ns(walk, passed.following);
         let missed = slot.missed.saturating_add(passed.count);
         let changed = &mut self.slots[target as usize];
         *changed = Slot { missed: 0, state: State::InFlight, following: passed.following, ..slot };
@@ -254,17 +331,23 @@ impl Schedule {
 
     /// Counts the ticks of a target in flight that have passed, and tells how many it has missed.
     fn pass(&mut self, target: u32, now_ns: u64) -> u32 {
-        let slot = &mut self.slots[target as usize];
-        let lane = &mut self.lanes[slot.lane as usize];
-        let passed = lane.passed(slot.steps(lane), slot.hash, slot.following, now_ns, self.wall);
-        slot.following = passed.following;
+        let slot = self.slots[target as usize];
+        let walk = self.walk(&slot);
+        let passed = self.lanes[slot.lane as usize].passed(walk, slot.following, now_ns);
+        self.slots[target as usize].following = passed.following;
         slot.missed.saturating_add(passed.count)
     }
 
     /// Lets a newcomer wait for its first run.
     fn begin(&mut self, target: u32, now_ns: u64) {
         let slot = self.slots[target as usize];
-        let turn_ns = self.ramp.turn_ns(now_ns, slot.every_ns);
+        // Where a cron expression rules, only its times count.
+        let turn_ns = match slot.every_ns {
+            0 => None,
+            _ => self.ramp.turn_ns(now_ns, slot.every_ns, |start_ns| {
+                self.lanes[slot.lane as usize].is_open(start_ns, self.zero_ns)
+            }),
+        };
         let Some(start_ns) = turn_ns else {
             let tick = self.first_tick(target, now_ns);
             return self.wait_for(target, tick);
@@ -278,27 +361,33 @@ impl Schedule {
 
     fn first_tick(&mut self, target: u32, from_ns: u64) -> u64 {
         let slot = self.slots[target as usize];
-        let lane = &mut self.lanes[slot.lane as usize];
-        lane.first(slot.steps(lane), slot.hash, from_ns, self.wall)
+        let walk = self.walk(&slot);
+        self.lanes[slot.lane as usize].first(walk, from_ns)
     }
 
     /// Lets a target wait for a tick.
     fn wait_for(&mut self, target: u32, tick: u64) {
-        let slot = &mut self.slots[target as usize];
+        let slot = self.slots[target as usize];
+        let walk = self.walk(&slot);
         let lane = &mut self.lanes[slot.lane as usize];
-        let steps = slot.steps(lane);
-        slot.due_ns = lane.due_ns(steps, slot.hash, tick, self.wall);
-        slot.following = lane.after(steps, tick);
-        if slot.due_ns != NEVER {
-            self.waiting.push(Reverse((slot.due_ns, target)));
+        let (due_ns, following) = (lane.due_ns(walk, tick), lane.after(walk, tick));
+        self.slots[target as usize] = Slot { due_ns, following, ..slot };
+        if due_ns != NEVER {
+            self.waiting.push(Reverse((due_ns, target)));
         }
     }
 
+    /// What a target's ticks are laid by now.
+    fn walk(&self, slot: &Slot) -> Walk {
+        let steps = slot.steps(&self.lanes[slot.lane as usize]);
+        Walk { steps, hash: slot.hash, wall_ns: self.wall_ns, zero_ns: self.zero_ns }
+    }
+
     /// The lane of a timing; counts one user more.
-    fn lane_of(&mut self, timing: &Timing) -> u32 {
+    fn lane_of(&mut self, timing: &Timing, now_ns: u64) -> u32 {
         let found = self.lanes.iter().position(|lane| lane.users > 0 && lane.serves(timing));
         let index = found.unwrap_or_else(|| {
-            let lane = Lane::new(timing);
+            let lane = Lane::new(timing, lane::unix(now_ns, self.zero_ns));
             match self.lanes.iter().position(|lane| lane.users == 0) {
                 Some(empty) => {
                     self.lanes[empty] = lane;

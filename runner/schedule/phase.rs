@@ -45,7 +45,7 @@ pub(super) fn chance_ns(hash: u64, number: u64, width: u64) -> u64 {
 
 /// The part of `width` that a hash stands for: 0 up to, not including, `width`.
 pub(super) fn share(hash: u64, width: u64) -> u64 {
-    (u128::from(hash) * u128::from(width) >> 64) as u64
+    ((u128::from(hash) * u128::from(width)) >> 64) as u64
 }
 
 /// An interval in nanoseconds, at least 1.

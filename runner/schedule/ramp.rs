@@ -21,10 +21,15 @@ pub(super) struct Ramp {
 
 impl Ramp {
     /// When a newcomer starts, in nanoseconds since the schedule's base; none if it would wait for its
-    /// whole interval or longer.
-    pub(super) fn turn_ns(&mut self, now_ns: u64, every_ns: u64) -> Option<u64> {
+    /// whole interval or longer, or if its turn is not `open`.
+    pub(super) fn turn_ns(
+        &mut self,
+        now_ns: u64,
+        every_ns: u64,
+        open: impl FnOnce(u64) -> bool,
+    ) -> Option<u64> {
         let turn_ns = self.free_ns.max(now_ns);
-        if turn_ns - now_ns >= every_ns {
+        if turn_ns - now_ns >= every_ns || !open(turn_ns) {
             return None;
         }
         self.free_ns = turn_ns.saturating_add(STEP_NS);

@@ -59,6 +59,7 @@ impl Slot {
     pub(super) fn steps(&self, lane: &Lane) -> Steps {
         match lane.rules.every_on_failure {
             Some(every) if self.failing => Steps::Every(interval_ns(every)),
+            _ if self.every_ns == 0 => Steps::Cron,
             _ => Steps::Every(self.every_ns),
         }
     }

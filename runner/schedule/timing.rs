@@ -3,13 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cron::Cron;
+use super::fires::next_inside;
 use super::phase::interval_ns;
+use super::window::{Spans, Window};
+use crate::clock::UnixNanos;
 
 /// The shortest interval that is allowed.
 pub(super) const EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// The longest interval that is allowed: a year, leap years included.
 pub(super) const EVERY_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// The longest time that targets of one cron time are spread over.
+pub(super) const SPREAD_MAX: Duration = Duration::from_hours(1);
 
 /// When targets are due: what `[schedule]` says, checked. Cheap to clone; equal if it says the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +30,8 @@ pub struct Timing {
 pub(super) enum Pace {
     /// An interval.
     Every(Duration),
+    /// A cron expression, and how long after a fire its targets are spread over.
+    Cron { cron: Arc<Cron>, spread: Duration },
 }
 
 /// What else a schedule says, for all targets of a pipeline.
@@ -32,6 +41,8 @@ pub(super) struct Rules {
     pub(super) jitter: Duration,
     /// The interval while the last probe failed, in place of the own one.
     pub(super) every_on_failure: Option<Duration>,
+    /// When targets are probed at all; always where it is empty.
+    pub(super) active: Arc<[Window]>,
 }
 
 impl Timing {
@@ -51,6 +62,7 @@ impl Timing {
     pub(super) fn own_every_ns(&self) -> u64 {
         match self.pace {
             Pace::Every(every) => interval_ns(every),
+            Pace::Cron { .. } => 0,
         }
     }
 
@@ -58,6 +70,18 @@ impl Timing {
     pub fn interval(&self) -> Option<Duration> {
         match self.pace {
             Pace::Every(every) => Some(every),
+            Pace::Cron { .. } => None,
+        }
+    }
+
+    /// When its cron expression fires next after a moment, inside of the active windows; none where an
+    /// interval rules, or if it never does.
+    pub fn next_fire(&self, after: UnixNanos) -> Option<UnixNanos> {
+        match &self.pace {
+            Pace::Every(_) => None,
+            Pace::Cron { cron, .. } => {
+                next_inside(cron, &mut Spans::new(&self.rules.active), after.0).map(UnixNanos)
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod contract_grown;
 mod contract_lock;
 mod contract_shape;
 mod contract_witness;
+mod cron;
 #[path = "../hostile/core_module.rs"]
 mod core_module;
 mod generated;
@@ -30,8 +31,13 @@ mod hostile_guests_suspended;
 mod isolation;
 mod layers;
 mod mistakes;
+mod maintenance;
 mod records;
+mod schedule;
+mod simulation;
 mod tidy;
+#[path = "../support/timing.rs"]
+mod timing;
 mod tree;
 #[path = "../support/wat_guest.rs"]
 mod wat_guest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{LONG, Project, Rows, SIGTERM, Server};
+use crate::support::{LONG, Project, Rows, Running, SIGTERM, Server};
 
 /// Runs a pipeline until the server was asked `count` times, then stops it.
 fn run_until(project: &Project, server: &Server, count: usize) -> Rows {
@@ -87,4 +87,15 @@ fn a_target_may_have_an_interval_of_its_own() {
     let rows = run_until(&Project::with_pipeline(&text), &server, 8);
     assert_eq!(rows.of_target(&slow).len(), 1);
     assert!(rows.of_target(&fast).len() >= 7);
+}
+
+/// Time zones are known where the system's data is not where it is said to be (T6).
+#[test]
+fn t6_time_zones_without_the_systems_data() {
+    let text = "[schedule]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\n\
+                [[sources]]\ntargets = [\"http://127.0.0.1:9/\"]\n";
+    let project = Project::with_pipeline(text);
+    let mut command = project.command(&["validate"]);
+    command.env("TZDIR", "/nowhere");
+    Running::start(command).wait(LONG).expect_code(0);
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::hmac;
 use twox_hash::XxHash3_64;
@@ -24,11 +24,24 @@ use crate::pipeline::config::PipelineText;
 /// A plugin, or why it is none.
 type Loaded = Result<Arc<Plugin>, Arc<LoadError>>;
 
+/// A plugin as long as anything uses it, or why it is none.
+#[derive(Debug)]
+enum Cached {
+    Right(Weak<Plugin>),
+    Wrong(Arc<LoadError>),
+}
+
+/// Bytes that are no plugin are remembered for so many of them.
+const WRONG_KEPT: usize = 64;
+
 /// What pipelines are built with: the engine, the plugins compiled so far, the state of checks.
 #[derive(Debug)]
 pub struct Workshop {
     engine: Arc<CheckEngine>,
-    plugins: Mutex<HashMap<u64, Loaded>>,
+    plugins: Mutex<HashMap<u64, Cached>>,
+    /// By pipeline and name: a check that stays the same through a reload is the same one, with its snapshot
+    /// and with what is known of its faults.
+    checks: Mutex<HashMap<(Arc<str>, Arc<str>), Weak<ConfiguredCheck>>>,
     state: Arc<dyn StateStore>,
     /// What identities are made with: nobody can tell a secret by one.
     identity_key: [u8; 32],
@@ -47,7 +60,7 @@ impl Workshop {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
         // A system without chance gives identities that say more, but they are never told.
         let identity_key = crate::clock::new_secret().unwrap_or_default();
-        Ok(Self { engine, plugins: Mutex::default(), state, identity_key, wants_tests: false })
+        Ok(Self { engine, plugins: Mutex::default(), checks: Mutex::default(), state, identity_key, wants_tests: false })
     }
 
     /// The same, for pipelines whose tests are to be run: what those need is read as well.
@@ -73,20 +86,57 @@ impl Workshop {
         identity
     }
 
-    /// The plugin that these bytes are, compiled once a process; the number identifies them.
+    /// The plugin that these bytes are, compiled once for all who use it; the number identifies them.
     fn plugin(&self, found: &Found) -> (u64, Loaded) {
         let key = XxHash3_64::oneshot(found.bytes());
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = || {
-            let loaded = match found {
-                Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
-                Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
-            };
-            let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
-            loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new)
+        match plugins.get(&key) {
+            Some(Cached::Wrong(error)) => return (key, Err(Arc::clone(error))),
+            Some(Cached::Right(plugin)) => {
+                if let Some(plugin) = plugin.upgrade() {
+                    return (key, Ok(plugin));
+                }
+            }
+            None => {}
+        }
+        let loaded = match found {
+            Found::Bundled(name, _) => Plugin::load_bundled(&self.engine, name),
+            Found::File(bytes) => Some(Plugin::load(&self.engine, bytes)),
         };
-        let loaded = plugins.entry(key).or_insert_with(load);
-        (key, loaded.clone())
+        let missing = || Err(LoadError::Damaged("it is not among the bundled checks".to_owned()));
+        let loaded = loaded.unwrap_or_else(missing).map(Arc::new).map_err(Arc::new);
+        plugins.retain(|_, cached| !matches!(cached, Cached::Right(plugin) if plugin.strong_count() == 0));
+        if plugins.len() >= WRONG_KEPT {
+            plugins.retain(|_, cached| matches!(cached, Cached::Right(_)));
+        }
+        let cached = match &loaded {
+            Ok(plugin) => Cached::Right(Arc::downgrade(plugin)),
+            Err(error) => Cached::Wrong(Arc::clone(error)),
+        };
+        plugins.insert(key, cached);
+        (key, loaded)
+    }
+
+    /// The check of a pipeline: the one that runs, if it is the same.
+    fn check(
+        &self,
+        pipeline: &Arc<str>,
+        plugin: &Arc<Plugin>,
+        spec: CheckSpec,
+    ) -> Result<Arc<ConfiguredCheck>, ConfigureError> {
+        let key = (Arc::clone(pipeline), Arc::clone(&spec.name));
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = checks.get(&key).and_then(Weak::upgrade);
+        if let Some(running) = running
+            && Arc::ptr_eq(running.plugin(), plugin)
+            && *running.spec() == spec
+        {
+            return Ok(running);
+        }
+        let configured = Arc::new(ConfiguredCheck::new(plugin, spec)?);
+        checks.retain(|_, check| check.strong_count() > 0);
+        checks.insert(key, Arc::downgrade(&configured));
+        Ok(configured)
     }
 }
 
@@ -145,7 +195,7 @@ pub(super) fn build(
             whole = false;
             continue;
         }
-        match ConfiguredCheck::new(&plugin, spec) {
+        match workshop.check(pipeline, &plugin, spec) {
             Ok(configured) => ready.push(configured),
             Err(error) => {
                 diagnostics.add(refused(&error, &check.value, site.document));

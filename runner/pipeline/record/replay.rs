@@ -195,7 +195,7 @@ impl Replay {
 
 /// Whether the check that said it is the one of that name in the set.
 fn is_same(set: &CheckSet, was: &RecordedVerdict) -> bool {
-    let of_name = |check: &&ConfiguredCheck| check.spec().name == was.verdict.check_name;
+    let of_name = |check: &&Arc<ConfiguredCheck>| check.spec().name == was.verdict.check_name;
     set.checks().iter().find(of_name).is_some_and(|check| check.fingerprint() == was.fingerprint)
 }
 

@@ -84,7 +84,7 @@ impl Probe {
         let started_at = stages.clock.wall();
         let lateness = started.saturating_duration_since(self.turn.due.unwrap_or(started));
         let scheduled_at = started_at.minus(lateness);
-        let in_maintenance = false;
+        let in_maintenance = self.live.built.maintenance.covers(scheduled_at, &self.turn.target);
         let probe_seq = stages.next_probe_seq();
         Attempt { probe_seq, number: 1, started, started_at, scheduled_at, lateness, in_maintenance }
     }
