@@ -60,7 +60,14 @@ impl Workshop {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
         // A system without chance gives identities that say more, but they are never told.
         let identity_key = crate::clock::new_secret().unwrap_or_default();
-        Ok(Self { engine, plugins: Mutex::default(), checks: Mutex::default(), state, identity_key, wants_tests: false })
+        Ok(Self {
+            engine,
+            plugins: Mutex::default(),
+            checks: Mutex::default(),
+            state,
+            identity_key,
+            wants_tests: false,
+        })
     }
 
     /// The same, for pipelines whose tests are to be run: what those need is read as well.

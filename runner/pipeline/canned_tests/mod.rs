@@ -101,7 +101,7 @@ fn test(
     let observed = |canned: Canned| {
         Arc::new(canned.requested_by(tested.method.clone()).observed(Arc::clone(&target), started_at))
     };
-    let test = PipelineTest {
+    let checked = PipelineTest {
         name: name.clone(),
         place,
         before: before.into_iter().map(observed).collect(),
@@ -109,7 +109,7 @@ fn test(
         outcome: expect.value.outcome.map(Outcome::from),
         checks: expect.value.checks.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect(),
     };
-    (diagnostics.count(Level::Error) == problems).then_some(test)
+    (diagnostics.count(Level::Error) == problems).then_some(checked)
 }
 
 /// Tells of a test that shows nothing: where the attempt has not failed there is a response, with a status.
@@ -241,7 +241,7 @@ impl PipelineTest {
             for (name, MetricText(wanted)) in metrics.into_iter().flatten() {
                 let told = verdict.into_iter().flat_map(|verdict| &verdict.metrics);
                 // The last value of a name counts.
-                let got = told.filter(|(told, _)| told == name).map(|(_, value)| *value).last();
+                let got = told.rev().find(|(told, _)| told == name).map(|(_, value)| *value);
                 if got != Some(*wanted) {
                     let got = got.map_or_else(|| "nothing".to_owned(), |got| got.to_string());
                     all.push(Mismatch::new(&format!("{what}.metrics.{name}"), wanted.to_string(), got));
