@@ -37,8 +37,14 @@ enum What {
 /// A kind and its sample.
 type Sample = (&'static str, &'static str);
 
-const SOURCES: &[Sample] =
-    &[("list", include_str!("../source/list.toml")), ("file", include_str!("../source/file.toml"))];
+const SOURCES: &[Sample] = &[
+    ("list", include_str!("../source/list.toml")),
+    ("file", include_str!("../source/file.toml")),
+    ("listing", include_str!("../source/listing.toml")),
+    ("http_sd", include_str!("../source/http_sd.toml")),
+    ("file_sd", include_str!("../source/file_sd.toml")),
+    ("stdin", include_str!("../source/stdin.toml")),
+];
 
 const SINKS: &[Sample] =
     &[("parquet", include_str!("../sink/parquet.toml")), ("stdout", include_str!("../sink/stdout.toml"))];

@@ -222,6 +222,7 @@ macro_rules! config_variants {
     ) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
+        #[allow(clippy::large_enum_variant, reason = "a file has a handful of them")]
         $vis enum $name { $($(#[doc = $variant_doc])+ $variant($table),)+ }
 
         impl $crate::config::FromValue for $name {

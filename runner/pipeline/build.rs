@@ -160,8 +160,7 @@ fn of_document(
     let record = RecordPlan::of(&text, document, diagnostics);
 
     let (timing, loaded, request, retry, checks) = (timing?, targets?, request?, retry?, checks?);
-    let LoadedTargets { targets, inputs: read, supplies } = loaded;
-    read.iter().for_each(|path| inputs.note(path));
+    let LoadedTargets { targets, supplies } = loaded;
     warn_of_overlap(&text, &timing, &retry, &targets, site, diagnostics);
     let tested = Tested {
         targets: &targets,
@@ -181,7 +180,9 @@ fn of_document(
     let generation = generation(&said, &targets, plugins, document);
     let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
-    let mut parts = vec![&*generation, told.as_str()];
+    // Headers and authorities of dynamic sources are in theirs.
+    let supplied: String = supplies.iter().map(|supply| format!("{} ", supply.identity)).collect();
+    let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {
         name: Arc::clone(&file.name),

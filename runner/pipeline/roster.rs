@@ -12,6 +12,7 @@ use super::supply::Receipt;
 use crate::clock::{Clock, Instant, UnixNanos};
 use crate::model::Target;
 use crate::schedule::{Due, Schedule, Timing};
+use crate::sink::ResultMark;
 
 /// Civil time that moved by more than this against the monotonic clock was set.
 const CLOCK_STEP: Duration = Duration::from_millis(500);
@@ -105,12 +106,12 @@ impl Told {
         Arc::clone(self)
     }
 
-    /// One less: its row is with the sinks.
-    pub(super) fn one(&self) {
+    /// One less: its row is with the sinks, and finished at the mark; there is none where it needs no row.
+    pub(super) fn one(&self, mark: Option<ResultMark>) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(receipt) = self.receipt.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
-            receipt.probed();
+            receipt.probed(mark);
         }
     }
 }
@@ -200,7 +201,7 @@ impl Roster {
             if !is_wanted {
                 // What is gone needs no probe any more.
                 if let Some(told) = seat.and_then(Option::take).and_then(|seat| seat.told) {
-                    told.one();
+                    told.one(None);
                 }
                 pace.remove(*slot);
                 merged.removed += 1;

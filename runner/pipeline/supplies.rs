@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Stop;
 use super::stages::Stages;
@@ -19,6 +21,9 @@ use crate::telemetry::spawn;
 
 /// Updates that wait for the data path; while they do, a source fetches and reads nothing more.
 const UPDATES: usize = 2;
+
+/// How long a source may take at the end to write what was probed: milliseconds, unless the disk hangs.
+const REMEMBER: Duration = Duration::from_secs(2);
 
 /// The dynamic sources of one pipeline.
 pub(super) struct Supplies {
@@ -74,6 +79,23 @@ impl Supplies {
         };
         let task = spawn("source", supply(Arc::clone(plan), context, sender, self.stop.clone()));
         Supplying { plan: Arc::clone(plan), updates, task, targets: Vec::new(), has_ended: false }
+    }
+
+    /// Nothing more is wanted of them.
+    pub(super) fn close(&mut self) {
+        for supply in &mut self.all {
+            supply.updates.close();
+            while supply.updates.try_recv().is_ok() {}
+        }
+    }
+
+    /// Waits for their ends, after they were closed and the last row of their targets was handed over: what was
+    /// probed is remembered then.
+    pub(super) async fn ended(mut self) {
+        for supply in &mut self.all {
+            // One that hangs is aborted as it is dropped; what it has not written is probed again.
+            let _ = timeout(REMEMBER, &mut supply.task).await;
+        }
     }
 
     /// What they gave, in the order of the file.

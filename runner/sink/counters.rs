@@ -1,5 +1,6 @@
 //! What a writer counts. Plain atomics: read them at any time, from any thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Declares the counters once: field, meaning.
@@ -24,6 +25,8 @@ counters! {
     rows_dropped;
     /// Results given up at a stop, since the journal could not be written until its deadline.
     rows_lost;
+    /// Results that are finished: in a journal, where there is one.
+    rows_finished;
     /// Rows of `probes` that are in a journal.
     rows_journalled;
     /// Rows of `checks` that are in a journal.
@@ -65,11 +68,30 @@ counters! {
 }
 
 impl WriterCounters {
+    /// A point behind the last result that was taken into the queue.
+    pub fn mark(self: &Arc<Self>) -> ResultMark {
+        ResultMark { counters: Arc::clone(self), rows: read(&self.rows_accepted) }
+    }
+
     /// Results waiting in the queue.
     pub fn queue_depth(&self) -> u64 {
         // Taken first: a row accepted between the two reads must not make the difference negative.
         let taken = self.rows_taken.load(Ordering::Acquire);
         self.rows_accepted.load(Ordering::Acquire).saturating_sub(taken)
+    }
+}
+
+/// A point in the order of a writer's results.
+#[derive(Debug, Clone)]
+pub struct ResultMark {
+    counters: Arc<WriterCounters>,
+    rows: u64,
+}
+
+impl ResultMark {
+    /// Whether all results before it are finished: from then on, a kill does not lose them.
+    pub fn is_finished(&self) -> bool {
+        read(&self.counters.rows_finished) >= self.rows
     }
 }
 

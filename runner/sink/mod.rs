@@ -28,7 +28,7 @@ pub use batch::{BatchBuilder, ResultBatch};
 pub use config::{
     DeadLetterText, FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText,
 };
-pub use counters::WriterCounters;
+pub use counters::{ResultMark, WriterCounters};
 pub use dead_letter::DeadLetters;
 pub use follow::{Follower, FollowerSpec};
 pub use parquet::{Folders, Fsync, ParquetSpec, Rotate, StoreRules};

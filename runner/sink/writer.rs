@@ -384,6 +384,7 @@ impl SinkThread {
     /// Writes results: a batch a UTC day.
     fn write(&mut self, mut gathered: Vec<Box<Waiting>>) -> Result<(), SinkError> {
         add(&self.counters.rows_taken, gathered.len() as u64);
+        let mut finished = 0;
         while let Some(first) = gathered.first() {
             let first = first.result.started_at;
             let day = Day::of(first);
@@ -396,9 +397,12 @@ impl SinkThread {
             gathered.retain(|queued| Day::of(queued.result.started_at) != day);
             let batch = self.builder.finish()?;
             if self.keep(&batch, rows)? {
+                finished += rows.probes;
                 self.followers.hand_over(batch);
             }
         }
+        // Of all days at once: whoever waits for one row counts those before it.
+        add(&self.counters.rows_finished, finished);
         Ok(())
     }
 

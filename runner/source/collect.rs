@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::Target;
@@ -26,6 +26,11 @@ pub(super) struct Collector {
     warnings: Problems,
     /// Items seen, good or bad.
     items: usize,
+    /// The most targets that are kept.
+    most: usize,
+    inputs: Vec<PathBuf>,
+    /// Labels of every item that has none of that name.
+    default_labels: Vec<(String, String)>,
 }
 
 /// A [`Place`] in 12 bytes: there may be a million.
@@ -50,12 +55,40 @@ impl Collector {
             problems: Problems::default(),
             warnings: Problems::default(),
             items: 0,
+            most: usize::MAX,
+            inputs: Vec::new(),
+            default_labels: Vec::new(),
         }
     }
 
+    /// With labels that every item gets, unless it has them itself.
+    pub(super) fn with_labels(parse_duration: ParseDuration, labels: &[(String, String)]) -> Self {
+        Self { default_labels: labels.to_owned(), ..Self::new(parse_duration) }
+    }
+
+    /// With a bound on the targets: those beyond it are problems.
+    pub(super) fn bounded(parse_duration: ParseDuration, most: usize) -> Self {
+        Self { most, ..Self::new(parse_duration) }
+    }
+
+    /// Notes a file that is read, or a folder that is looked through.
+    pub(super) fn input(&mut self, path: &Path) {
+        self.inputs.push(path.to_owned());
+    }
+
     /// Takes an item as it is written.
-    pub(super) fn add(&mut self, text: TargetText) {
+    pub(super) fn add(&mut self, mut text: TargetText) {
+        for (name, value) in &self.default_labels {
+            if !text.labels.iter().any(|(known, _)| known == name) {
+                text.labels.push((name.clone(), value.clone()));
+            }
+        }
         self.items += 1;
+        if self.targets.len() >= self.most {
+            let what = format!("there are more than {} targets; this one is left out", self.most);
+            self.problems.push(SourceProblem::new(text.place, what));
+            return;
+        }
         match check(text, self.parse_duration) {
             Ok(checked) => self.keep(checked),
             Err(problems) => problems.into_iter().for_each(|problem| self.problems.push(problem)),
@@ -73,9 +106,15 @@ impl Collector {
         self.items
     }
 
+    /// Tells what the user should know and may leave.
+    pub(super) fn warning(&mut self, problem: SourceProblem) {
+        self.warnings.push(problem);
+    }
+
     pub(super) fn finish(mut self) -> Loaded {
         self.targets.shrink_to_fit();
-        Loaded { targets: self.targets, problems: self.problems, warnings: self.warnings }
+        let Self { targets, problems, warnings, inputs, .. } = self;
+        Loaded { targets, problems, warnings, inputs }
     }
 
     fn keep(&mut self, checked: Checked) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::dynamic::{HttpSdText, ListingText, StdinText};
 use crate::config::{Context, FromValue, Located, config_table, config_variants};
 
 config_variants! {
@@ -14,6 +15,14 @@ config_variants! {
         List(ListText) = "list",
         /// Targets read from a file.
         File(FileText) = "file",
+        /// Targets read from files in Prometheus' format.
+        FileSd(FileSdText) = "file_sd",
+        /// Targets fetched over HTTP in Prometheus' format.
+        HttpSd(HttpSdText) = "http_sd",
+        /// Targets taken from a JSON document or a feed that is fetched over HTTP.
+        Listing(ListingText) = "listing",
+        /// Targets that come down a pipe.
+        Stdin(StdinText) = "stdin",
     }
 }
 
@@ -33,6 +42,24 @@ config_table! {
     pub struct FileText, "[[sources]] type = \"file\"" {
         /// The file, relative to the pipeline file.
         path: Located<String>,
+    }
+}
+
+config_table! {
+    /// Targets read from files in the format of Prometheus' file service discovery: a JSON array of groups,
+    /// `[{ "targets": ["shop.example:8080", "https://shop.example/health"], "labels": { "team": "core" } }]`.
+    /// YAML is not read.
+    ///
+    /// A target that is a whole URL is taken as it is. One that is `host`, `host:port` or `host/path` gets
+    /// `__scheme__` (`http` where the group has no such label), and unless it has a path, `__metrics_path__` (`/`)
+    /// and a parameter `x` for each `__param_x`, in the order of their names. All labels of the group become
+    /// labels of its targets, except for those that begin with `__`. A target's name is its URL: one that stands
+    /// twice is probed once, with the labels of the first. A group without targets, and a file of `[]`, is no error.
+    pub struct FileSdText, "[[sources]] type = \"file_sd\"" {
+        /// The files, relative to the pipeline file, each ending in `.json`. The last part of a path may hold
+        /// `*`, which stands for any characters: `"targets/*.json"`; it matches no file whose name begins with a
+        /// dot. A file that is named must exist; a pattern may match none, which is warned of.
+        files: Located<Vec<Located<String>>>,
     }
 }
 

@@ -44,6 +44,7 @@ impl Format {
 impl FileSource {
     pub(super) fn read(&self, collector: &mut Collector) {
         let shown = self.path.display();
+        collector.input(&self.path);
         let Some(format) = Format::of(&self.path) else {
             let what = format!("the ending of \"{shown}\" does not say what is in it");
             let hint = "targets are read from .csv, .json, .jsonl and .txt files";

@@ -38,7 +38,8 @@ pub(super) fn read<R: Read>(reader: R, file: &Arc<Path>, collector: &mut Collect
         let column = u32::try_from(error.column()).ok().filter(|column| *column > 0);
         let line = u32::try_from(error.line()).unwrap_or(u32::MAX).max(1);
         let place = Place { file: Arc::clone(file), line, column };
-        collector.problem(broken(&error, place));
+        let hint = "put [ ] around the items; one item a line is .jsonl";
+        collector.problem(broken(&error, place, "an array of targets", hint));
     }
 }
 
@@ -60,14 +61,20 @@ pub(super) fn read_lines<R: Read>(reader: R, file: &Arc<Path>, collector: &mut C
                 collector.problem(SourceProblem::new(place(number, None), why));
             }
             Ok(Some(Line::Text(line))) if line.trim().is_empty() => {}
-            Ok(Some(Line::Text(line))) => match serde_json::from_str::<Json>(line) {
-                Ok(item) => add(item, &place(number, Some(indent(line))), collector),
-                Err(error) => {
-                    let column = u32::try_from(error.column()).ok().filter(|column| *column > 0);
-                    collector.problem(broken(&error, place(number, column)));
-                }
-            },
+            Ok(Some(Line::Text(line))) => read_line(line, &place(number, Some(indent(line))), collector),
             Err(error) => return collector.problem(stopped(number, &error)),
+        }
+    }
+}
+
+/// Reads one item that stands on a line; its place names where it begins.
+pub(super) fn read_line(line: &str, place: &Place, collector: &mut Collector) {
+    match serde_json::from_str::<Json>(line) {
+        Ok(item) => add(item, place, collector),
+        Err(error) => {
+            let column = u32::try_from(error.column()).ok().filter(|column| *column > 0);
+            let place = Place { column, ..place.clone() };
+            collector.problem(broken(&error, place, "an item", ITEM_HINT));
         }
     }
 }
@@ -78,14 +85,13 @@ fn indent(line: &str) -> u32 {
 }
 
 /// A problem after which the parser can't go on.
-fn broken(error: &serde_json::Error, place: Place) -> SourceProblem {
+pub(super) fn broken(error: &serde_json::Error, place: Place, wanted: &str, hint: &str) -> SourceProblem {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     match error.classify() {
         Category::Io => SourceProblem::new(place, format!("reading stopped: {what}")),
         // Items take any value, so this is the top. The parser's own message would quote it.
-        Category::Data => SourceProblem::new(place, "the file is not an array of targets")
-            .hint("put [ ] around the items; one item a line is .jsonl"),
+        Category::Data => SourceProblem::new(place, format!("this is not {wanted}")).hint(hint),
         // These messages quote nothing of the file.
         Category::Syntax | Category::Eof => SourceProblem::new(place, format!("this is not JSON: {what}")),
     }
@@ -146,7 +152,7 @@ impl<'de> DeserializeSeed<'de> for Item<'_> {
 
 /// Any JSON value, as far as items need it.
 #[derive(Debug)]
-enum Json {
+pub(super) enum Json {
     Null,
     Text(String),
     /// Keys in their order, repeated ones included.
@@ -156,7 +162,7 @@ enum Json {
 }
 
 impl Json {
-    fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Text(_) => "text",

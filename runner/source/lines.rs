@@ -86,12 +86,25 @@ pub(super) struct Cursor {
     line: Cell<u32>,
     column: Cell<u32>,
     item_bytes: Cell<usize>,
+    /// The bound of an item.
+    most: usize,
     blank: Cell<bool>,
 }
 
 impl Cursor {
     pub(super) fn new() -> Self {
-        Self { line: Cell::new(1), column: Cell::new(0), item_bytes: Cell::new(0), blank: Cell::new(true) }
+        Self::with_bound(MAX_ITEM_BYTES)
+    }
+
+    /// With a bound of its own for an item, in bytes.
+    pub(super) fn with_bound(most: usize) -> Self {
+        Self {
+            line: Cell::new(1),
+            column: Cell::new(0),
+            item_bytes: Cell::new(0),
+            most,
+            blank: Cell::new(true),
+        }
     }
 
     /// The line of the byte last read, from 1.
@@ -111,7 +124,7 @@ impl Cursor {
 
     /// Whether the item went beyond the bound.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.item_bytes.get() > MAX_ITEM_BYTES
+        self.item_bytes.get() > self.most
     }
 
     /// Whether nothing but white space was read so far.

@@ -16,10 +16,10 @@ pub const EVERY_MIN: Duration = Duration::from_millis(100);
 pub const EVERY_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// The longest name that a source may give, in characters.
-const MAX_NAME_CHARS: usize = 256;
+pub(super) const MAX_NAME_CHARS: usize = 256;
 
 /// The longest value of a label, in characters.
-const MAX_LABEL_CHARS: usize = 1_024;
+pub(super) const MAX_LABEL_CHARS: usize = 1_024;
 
 /// The most labels of one target.
 const MAX_LABELS: usize = 64;
@@ -127,7 +127,7 @@ fn check_labels(labels: &[(String, String)], refusals: &mut Vec<Refusal>) {
 }
 
 /// Prometheus' rule: `[a-zA-Z_][a-zA-Z0-9_]*`.
-pub(super) fn is_label_name(name: &str) -> bool {
+pub fn is_label_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -42,7 +42,7 @@ fn read_all<R: Read>(
 }
 
 /// The URL on a line and its column, from 1.
-fn url_of(line: &str) -> Option<(&str, u32)> {
+pub(super) fn url_of(line: &str) -> Option<(&str, u32)> {
     let blank = [' ', '\t'];
     let url = line.trim_start_matches(blank);
     let column = (line.len() - url.len()) as u32 + 1;

@@ -60,6 +60,12 @@ pub(super) fn read_url(text: &str) -> Result<String, Refusal> {
     Ok(url.into())
 }
 
+/// The URL of a document with targets, checked as those of targets are. The error says what is wrong, and what to do.
+pub fn document_url(text: &str) -> Result<Url, (String, Option<&'static str>)> {
+    let url = read_url(text).map_err(|refusal| (refusal.what, refusal.hint))?;
+    Url::parse(&url).map_err(|_| ("this is not a URL".to_owned(), None))
+}
+
 fn check_characters(text: &str) -> Result<(), Refusal> {
     if text.is_empty() {
         return refuse("the URL is empty", None);

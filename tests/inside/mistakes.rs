@@ -34,7 +34,7 @@ running them, and other versions may say something else.
 ";
 
 #[test]
-fn the_page_of_mistakes_is_fresh() {
+fn the_generated_page_of_mistakes_is_fresh() {
     let golden = root().join("tests/golden");
     let text = fs::read_to_string(golden.join("mistakes.toml")).unwrap();
     let Mistakes { mistakes } = toml::from_str(&text).unwrap();

@@ -43,6 +43,7 @@ mod run_once;
 mod samples;
 mod schedule;
 mod secrets;
+mod sources;
 mod stop;
 mod suspended;
 

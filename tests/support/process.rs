@@ -1,7 +1,7 @@
 //! The binary, running: its output is read as it comes, and it never outlives its test.
 
 use std::io::Read;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,6 +72,19 @@ impl Running {
             stderr.follow(child.stderr.take().expect("stderr is piped")),
         ];
         Self { child, stdout, stderr, readers, started: Instant::now() }
+    }
+
+    /// Starts `command` with a pipe to write to; its end is the pipe's.
+    pub(crate) fn start_with_pipe(mut command: Command) -> (Self, ChildStdin) {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let pipe = child.stdin.take().expect("stdin is piped");
+        let (stdout, stderr) = (Output::default(), Output::default());
+        let readers = vec![
+            stdout.follow(child.stdout.take().expect("stdout is piped")),
+            stderr.follow(child.stderr.take().expect("stderr is piped")),
+        ];
+        (Self { child, stdout, stderr, readers, started: Instant::now() }, pipe)
     }
 
     /// Starts `command` with a stdout that nobody reads: its first write meets a closed pipe.

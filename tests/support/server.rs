@@ -11,11 +11,13 @@
 //! | `/short` | a body that ends before its announced length |
 //! | `/body/2048` | 200 with that many bytes |
 //! | `/redirect/ok` | 302 to `/ok` |
+//! | `/document/x` | 200 with what the test has put there, 404 before; a query is passed over |
 //! | `/hostile/drip` | what `peer.rs` has under that name |
 //!
 //! Every answer's body begins with a nonce of its own, and rows carry the body's hash, so that a row can
 //! be matched with the one request that it tells of.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +46,7 @@ pub(crate) struct Request {
 struct Log {
     requests: Mutex<Vec<Request>>,
     nonces: AtomicU64,
+    documents: Mutex<HashMap<String, String>>,
     stopped: AtomicBool,
 }
 
@@ -78,6 +81,11 @@ impl Server {
     /// The URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Puts a document under `/document/` and this name, in the place of an earlier one.
+    pub(crate) fn put(&self, name: &str, document: impl Into<String>) {
+        self.log.documents.lock().unwrap().insert(name.to_owned(), document.into());
     }
 
     /// Every request so far, in the order of arrival.
@@ -160,6 +168,13 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
     let mut extra = String::new();
     match kind {
         "status" => status = argument.parse().unwrap_or(500),
+        "document" => {
+            let name = argument.split('?').next().unwrap_or_default();
+            match log.documents.lock().unwrap().get(name) {
+                Some(document) => body.clone_from(document),
+                None => status = 404,
+            }
+        }
         "slow" => std::thread::sleep(milliseconds(argument)),
         "body" => {
             let missing = argument.parse::<usize>().unwrap_or(0).saturating_sub(body.len());

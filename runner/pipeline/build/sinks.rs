@@ -182,8 +182,9 @@ fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
 
 /// Pipelines that write to one folder share its files, so they must agree on how; and no results folder
 /// lies in another, since nothing but results may be below one. A pipeline that does not fit to one before
-/// it is taken out.
+/// it is taken out; so is one that would share the standard input with one before it.
 pub(crate) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Diagnostics) {
+    super::targets::one_stdin(built, diagnostics);
     let mut plans: Vec<ParquetPlan> = Vec::new();
     let mut letters: Vec<DeadLetterPlan> = Vec::new();
     built.retain(|pipeline| {

@@ -1,28 +1,30 @@
 //! Reads the targets of a pipeline from its sources.
 
-use std::path::{Path, PathBuf};
+mod supplies;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Site, place_in};
-use crate::config::{Code, Diagnostic, Diagnostics, Level, Place, did_you_mean, parse_duration};
+use crate::config::{Code, Diagnostic, Diagnostics, Level, Located, Place, did_you_mean, parse_duration};
 use crate::model::Target;
 use crate::pipeline::SupplyPlan;
 use crate::pipeline::config::PipelineText;
 use crate::source::{
-    self, FileSource, FileText, ListSource, ListText, Problems, Source, SourceProblem, SourceText,
-    TargetEntry, TargetText,
+    self, FileSdSource, FileSdText, FileSource, FileText, ListSource, ListText, Problems, Source,
+    SourceProblem, SourceText, TargetEntry, TargetText,
 };
 
 /// What the sources of a pipeline gave.
 pub(super) struct LoadedTargets {
     /// The targets of its static sources.
     pub(super) targets: Vec<Arc<Target>>,
-    /// Every file that was read and every folder that was looked through, for whoever follows changes.
-    pub(super) inputs: Vec<PathBuf>,
     /// Its dynamic sources.
     pub(super) supplies: Vec<Arc<SupplyPlan>>,
 }
+
+pub(super) use supplies::one_stdin;
 
 pub(super) fn load(
     text: &PipelineText,
@@ -51,23 +53,24 @@ pub(super) fn load(
         .sources
         .iter()
         .filter(|source| !is_told(&source.value))
-        .map(|source| {
+        .filter_map(|source| {
             let place = source_place(site, source.span.as_ref());
             match &source.value {
-                SourceText::List(list) => Source::List(list_source(list, site)),
-                SourceText::File(file) => Source::File(file_source(file, place, site)),
+                SourceText::List(list) => Some(Source::List(list_source(list, site))),
+                SourceText::File(file) => Some(Source::File(file_source(file, place, site))),
+                SourceText::FileSd(files) => Some(Source::FileSd(file_sd_source(files, site))),
+                SourceText::HttpSd(_) | SourceText::Listing(_) | SourceText::Stdin(_) => None,
             }
         })
         .collect();
     let loaded = source::load(&sources, interval);
-    let failed = !loaded.problems.is_empty();
+    loaded.inputs.iter().for_each(|path| site.inputs.note(path));
+    let supplies = supplies::plan(text, site, diagnostics);
+    let failed = !loaded.problems.is_empty() || supplies.is_none();
     tell(Level::Error, loaded.problems, site, diagnostics);
     tell(Level::Warning, loaded.warnings, site, diagnostics);
-    (!failed).then(|| LoadedTargets {
-        targets: loaded.targets.into_iter().map(Arc::new).collect(),
-        inputs: Vec::new(),
-        supplies: Vec::new(),
-    })
+    let supplies = supplies.filter(|_| !failed)?;
+    Some(LoadedTargets { targets: loaded.targets.into_iter().map(Arc::new).collect(), supplies })
 }
 
 /// Reads an interval; a target list shows no place within its line, so the message names the value.
@@ -103,6 +106,13 @@ fn file_source(file: &FileText, fallback: source::Place, site: Site<'_>) -> File
     let path = site.base.join(&file.path.value);
     site.inputs.note(&path);
     FileSource { path: path.into(), place }
+}
+
+fn file_sd_source(text: &FileSdText, site: Site<'_>) -> FileSdSource {
+    let named =
+        |file: &Located<String>| (site.base.join(&file.value), source_place(site, file.span.as_ref()));
+    let files = text.files.value.iter().map(named).collect();
+    FileSdSource { files, place: source_place(site, text.files.span.as_ref()) }
 }
 
 /// A place in the pipeline file, as sources name places.

@@ -179,7 +179,7 @@ impl Line {
             Supplied::Ended => self.supplies.end(supply),
         }
         if let Some(told) = told {
-            told.one();
+            told.one(None);
         }
     }
 
@@ -205,8 +205,11 @@ impl Line {
 
     /// Lets what is in flight land. Nothing new is fetched by sources meanwhile.
     pub(super) async fn land(self) {
-        let Self { stages, supplies, flight, stop, .. } = self;
-        drop(supplies);
+        let Self { stages, mut supplies, roster, flight, stop, .. } = self;
+        supplies.close();
+        // Targets that still wait were not probed: their sources hear of that.
+        drop(roster);
         flight.land(&stages, stop).await;
+        supplies.ended().await;
     }
 }

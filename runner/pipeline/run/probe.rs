@@ -150,7 +150,7 @@ impl Probe {
     /// Tells the source that the target was probed, where it wants to know that.
     pub(super) fn told(&self, landed: Landed) -> Landed {
         if let Some(told) = &self.turn.told {
-            told.one();
+            told.one(Some(self.live.results.counters().mark()));
         }
         landed
     }

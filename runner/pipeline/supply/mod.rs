@@ -4,31 +4,28 @@
 //! and not started; [`supply`] runs it and tells the data path what there is to probe, over a bounded
 //! channel: while nobody takes an update, nothing more is fetched or read.
 
-use std::fmt;
+mod plan;
+mod health;
+mod document;
+mod groups;
+mod seen;
+mod kept;
+mod listing;
+mod stdin;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Stop;
+pub use plan::SupplyPlan;
+pub(super) use plan::{DocumentPlan, ListingPlan, OnlyNew, SupplyKind};
+
+use super::{Stop, StopLevel};
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::model::Target;
-
-/// A dynamic source, checked, not started. Its debug print shows no secrets.
-pub struct SupplyPlan {
-    /// Its number among the file's `[[sources]]`, from 0.
-    pub source: u32,
-    /// Equal for equal configurations, secrets and certificate authorities included; a hash that is
-    /// compared within a process and never written down.
-    pub identity: u64,
-}
-
-impl fmt::Debug for SupplyPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SupplyPlan").field("source", &self.source).finish_non_exhaustive()
-    }
-}
+use crate::sink::ResultMark;
 
 /// What a dynamic source gave.
 #[derive(Debug)]
@@ -49,19 +46,24 @@ pub struct SupplyUpdate {
     /// What it gave.
     pub supplied: Supplied,
     /// Where the source wants to know that its targets were probed: to be told once the rows of all targets of
-    /// this update are with the sinks. Dropped untold, the source offers them again after a restart.
+    /// this update are with the sinks. Dropped untold, the source offers them again.
     pub receipt: Option<Receipt>,
 }
 
 /// Tells a source that the targets of an update were probed, so that it may remember that on disk.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Sender<()>);
+pub struct Receipt(oneshot::Sender<Option<ResultMark>>);
 
 impl Receipt {
-    /// The rows of all targets of the update are with the sinks.
-    pub fn probed(self) {
+    fn new() -> (Self, oneshot::Receiver<Option<ResultMark>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    /// The rows of all targets of the update are with the sinks, and finished at the mark; at once without one.
+    pub fn probed(self, finished: Option<ResultMark>) {
         // A source that has ended needs to know no more.
-        let _ = self.0.send(());
+        let _ = self.0.send(finished);
     }
 }
 
@@ -80,16 +82,74 @@ pub struct SupplyContext {
     pub once: bool,
 }
 
-/// Runs a dynamic source until it ends, the receiver is gone or `stop` says so.
+/// Runs a dynamic source until it ends, the receiver is gone or `stop` says so. Whoever starts it waits for its end
+/// after the data path's: what was probed is remembered then.
 pub async fn supply(
     plan: Arc<SupplyPlan>,
     context: SupplyContext,
     updates: mpsc::Sender<SupplyUpdate>,
     mut stop: Stop,
 ) {
-    let _ = (plan, context);
-    tokio::select! {
-        () = stop.reached(super::StopLevel::Drain) => {}
-        () = updates.closed() => {}
+    let updates = Updates { source: plan.source, sender: updates };
+    match &plan.kind {
+        SupplyKind::Groups(document) => {
+            let work = groups::follow(document, &context, &updates);
+            updates.until_unwanted(work, &mut stop).await;
+        }
+        SupplyKind::Listing(listing) => {
+            let mut follow = listing::Follow::open(listing, &context, &updates).await;
+            updates.until_unwanted(follow.run(), &mut stop).await;
+            tokio::select! {
+                () = follow.settle() => {}
+                () = stop.reached(StopLevel::Now) => {}
+            }
+        }
+        SupplyKind::Stdin { labels } => {
+            let work = stdin::follow(stdin::standard_input(), labels, &context, &updates);
+            updates.until_unwanted(work, &mut stop).await;
+        }
     }
 }
+
+/// Where a source gives its targets.
+struct Updates {
+    source: u32,
+    sender: mpsc::Sender<SupplyUpdate>,
+}
+
+impl Updates {
+    /// Gives something, and waits while there is no room; whether anybody listens.
+    async fn give(&self, supplied: Supplied, receipt: Option<Receipt>) -> bool {
+        self.sender.send(SupplyUpdate { source: self.source, supplied, receipt }).await.is_ok()
+    }
+
+    /// Waits for room for one update; none where nobody listens any more.
+    async fn room(&self) -> Option<Room<'_>> {
+        let permit = self.sender.reserve().await.ok()?;
+        Some(Room { source: self.source, permit })
+    }
+
+    /// Works until it is done or nobody wants it any more.
+    async fn until_unwanted(&self, work: impl Future<Output = ()>, stop: &mut Stop) {
+        tokio::select! {
+            () = work => {}
+            () = self.sender.closed() => {}
+            () = stop.reached(StopLevel::Drain) => {}
+        }
+    }
+}
+
+/// Room for one update.
+struct Room<'u> {
+    source: u32,
+    permit: mpsc::Permit<'u, SupplyUpdate>,
+}
+
+impl Room<'_> {
+    fn give(self, supplied: Supplied, receipt: Option<Receipt>) {
+        self.permit.send(SupplyUpdate { source: self.source, supplied, receipt });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -155,7 +155,7 @@ fn broken_json_tells_where() {
         ("[\"a.example\"] x", "1:15: this is not JSON: trailing characters"),
         (
             "\"hunter2\"",
-            "1:9: the file is not an array of targets (put [ ] around the items; one item a line is .jsonl)",
+            "1:9: this is not an array of targets (put [ ] around the items; one item a line is .jsonl)",
         ),
     ];
     for (content, problem) in cases {

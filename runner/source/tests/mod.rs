@@ -4,8 +4,10 @@
 
 mod collapse;
 mod files;
+mod groups;
 mod hostile;
 mod items;
+mod pipe;
 mod round_trip;
 
 use std::fs;
