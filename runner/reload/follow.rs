@@ -236,8 +236,11 @@ impl Follower {
     }
 
     async fn bring_in(&mut self, runner: &mut Runner, loaded: Loaded, began: Instant) -> ReloadReport {
-        let Loaded { next, gone, diagnostics, unstable, missing, same } = loaded;
+        let Loaded { next, gone, diagnostics, unstable, missing, same, settings } = loaded;
         self.number += 1;
+        if let Some(settings) = &settings {
+            runner.limit_concurrency(settings.concurrency);
+        }
         let before = generations(runner.running());
         let changes = runner.change(next.clone(), &gone).await;
         let mut report = ReloadReport {

@@ -17,6 +17,7 @@ mod support;
 
 mod address_policy;
 mod assertions;
+mod attempts;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;

@@ -59,7 +59,7 @@ fn stages(grace: Duration) -> Arc<Stages> {
             RecordFolders { data: "unused".into(), runner: "main".into(), run_id: "unused".into() },
             &clock,
         ),
-        places: Places::new(4),
+        places: Arc::new(Places::new(4)),
         once: false,
         seen: None,
         grace,

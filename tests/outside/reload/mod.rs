@@ -1,6 +1,7 @@
 //! Hot reload, as editors and tools do it to the files: `cases.toml` has the cases.
 
 mod steps;
+mod swaps;
 
 use std::time::Duration;
 
