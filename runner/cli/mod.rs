@@ -10,6 +10,7 @@ mod plugin;
 mod progress;
 mod replay;
 mod run;
+mod sample;
 mod summary;
 mod table;
 mod test;
@@ -54,6 +55,8 @@ enum Command {
     Run(run::RunArgs),
     /// Tell everything that `run` would refuse, all at once
     Validate(validate::ValidateArgs),
+    /// Print an annotated sample of a source, a sink, a check or a whole pipeline
+    Sample(sample::SampleArgs),
     /// Run the tests that stand in pipeline files, without network
     Test(test::TestArgs),
     /// Tell what the code of a problem means, such as P0101, and what to do about it
@@ -100,6 +103,7 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Sample(args) => sample::sample(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Replay(args) => replay::replay(args),

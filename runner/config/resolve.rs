@@ -151,8 +151,8 @@ impl Resolver<'_> {
         let name = source.get_ref().as_str()?;
         let default = default.and_then(|default| default.get_ref().as_str());
         let text = match env {
-            Some(_) => self.from_environment(name, default),
-            None => self.from_file(name).map(Some),
+            Some(_) => self.environment_value(name, default),
+            None => self.file_value(name).map(Some),
         };
         match text {
             Ok(text) => Some(Resolved {
@@ -186,7 +186,7 @@ impl Resolver<'_> {
     }
 
     /// The variable's value; none where the default takes its place.
-    fn from_environment(
+    fn environment_value(
         &self,
         name: &str,
         default: Option<&str>,
@@ -209,7 +209,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn from_file(&self, name: &str) -> Result<String, (String, String)> {
+    fn file_value(&self, name: &str) -> Result<String, (String, String)> {
         let path = self.base.join(name);
         self.document.note_input(&path);
         let what = format!("the file \"{name}\"");

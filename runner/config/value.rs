@@ -424,7 +424,9 @@ fn note_places(
     };
     match value.get_ref() {
         DeValue::Table(table) => {
-            entries(table).into_iter().for_each(|(key, item)| note(key.get_ref(), key.span(), item));
+            for (key, item) in entries(table) {
+                note(key.get_ref(), key.span(), item);
+            }
         }
         DeValue::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| note(&at.to_string(), item.span(), item));

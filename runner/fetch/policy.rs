@@ -20,9 +20,12 @@ const METADATA: [IpAddr; 10] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
+/// Why such an address is forbidden.
+const METADATA_REASON: &str = "it is where a cloud keeps credentials";
+
 /// IPv4 networks that are not the public Internet (the IANA registry of special-purpose addresses).
 const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -141,10 +144,8 @@ impl AddressPolicy {
     fn forbids_exactly(&self, address: IpAddr) -> Option<&'static str> {
         let is_metadata = METADATA.contains(&address);
         match self {
-            Self::NoMetadata if is_metadata => Some("it is where a cloud keeps credentials"),
-            Self::NoMetadata => None,
-            Self::PublicOnly if is_metadata || !is_public(address) => Some("it is not public"),
-            Self::PublicOnly => None,
+            Self::NoMetadata => is_metadata.then_some(METADATA_REASON),
+            Self::PublicOnly => (is_metadata || !is_public(address)).then_some("it is not public"),
             Self::Networks { deny, .. } if deny.iter().any(|network| network.contains(address)) => {
                 Some("it is in \"deny\"")
             }
@@ -157,7 +158,7 @@ impl AddressPolicy {
                 let is_meant = allowing.any(|network| {
                     by_itself(network) && network.bits == if address.is_ipv4() { 32 } else { 128 }
                 });
-                (is_metadata && !is_meant).then_some("it is where a cloud keeps credentials")
+                (is_metadata && !is_meant).then_some(METADATA_REASON)
             }
         }
     }
@@ -172,16 +173,14 @@ fn is_mapped(address: IpAddr) -> bool {
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let parts = address.segments();
-    let from =
-        |high: u16, low: u16| Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))));
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        // Mapped (::ffff:0:0/96) and compatible (::/96).
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => from(high, low),
-        // NAT64 (RFC 6052), and its local form (RFC 8215).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => from(high, low),
-        // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => from(high, low),
+        // Mapped (::ffff:0:0/96) and compatible (::/96); NAT64 (RFC 6052) and its local form (RFC 8215); 6to4
+        // (RFC 3056).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
         _ => None,
     }
 }

@@ -144,6 +144,7 @@ fn of_document(
 ) -> Option<Built> {
     let settings = settings::for_pipeline(&file.path, &mut |path| inputs.note(path), diagnostics);
     let Read { text, said } = read(document, diagnostics)?;
+    let is_wrong = diagnostics.has_errors();
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
     let site = Site { document, base: &base, inputs };
 
@@ -166,6 +167,7 @@ fn of_document(
         has_more_targets: !supplies.is_empty(),
         checks: &checks.set,
         method: request.request.method(),
+        is_wrong,
         with_files: workshop.wants_tests(),
     };
     let mut tests = canned_tests::tests(&text.tests, &tested, document, diagnostics);

@@ -103,7 +103,9 @@ fn of_folder(
     diagnostics: &mut Diagnostics,
 ) -> Option<(PathBuf, RunnerSettings)> {
     let candidates = [folder.join(RUNNER_FILE), beside(folder).join(RUNNER_FILE)];
-    candidates.iter().for_each(|path| note(path));
+    for path in &candidates {
+        note(path);
+    }
     let file = match &candidates.each_ref().map(|path| path.exists()) {
         [true, true] => {
             diagnostics.add(two_files(&candidates[1], &candidates[0]));
@@ -142,7 +144,9 @@ fn read(file: &Path, note: &mut dyn FnMut(&Path), diagnostics: &mut Diagnostics)
     let document = Document::read_with(file, advice, diagnostics)?;
     let mut found = Diagnostics::default();
     let settings = read_document(&document, &mut found);
-    document.inputs().iter().for_each(|path| note(path));
+    for path in document.inputs() {
+        note(&path);
+    }
     found.mask(&document.secrets());
     diagnostics.absorb(found);
     settings

@@ -30,6 +30,7 @@ mod hostile_guests_stall;
 mod hostile_guests_suspended;
 mod isolation;
 mod layers;
+mod mistakes;
 mod maintenance;
 mod records;
 mod reload_units;

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod address_policy;
 mod assertions;
 mod attempts;
 mod authors;
@@ -31,6 +32,7 @@ mod explain;
 mod hostile_peers;
 mod hostile_plugins;
 mod lock;
+mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
 mod readers;
@@ -39,6 +41,7 @@ mod reload;
 mod recovery;
 mod remembering;
 mod run_once;
+mod samples;
 mod schedule;
 mod secrets;
 mod sources;
