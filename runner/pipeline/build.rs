@@ -181,7 +181,7 @@ fn of_document(
     let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
     // Headers and authorities of dynamic sources are in theirs.
-    let supplied: String = supplies.iter().map(|supply| format!("{} ", supply.identity)).collect();
+    let supplied = format!("{:?}", supplies.iter().map(|supply| supply.identity).collect::<Vec<_>>());
     let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {

@@ -21,13 +21,16 @@ pub struct Limits {
     pub per_host: Option<u32>,
 }
 
+/// A limit, and host and port.
+type HostKey = (u32, Box<str>);
+
 /// All places of a runner.
 #[derive(Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
     size: Mutex<Size>,
     /// By limit and host; one that nobody holds is gone.
-    hosts: Mutex<HashMap<(u32, Box<str>), Weak<Semaphore>>>,
+    hosts: Mutex<HashMap<HostKey, Weak<Semaphore>>>,
 }
 
 /// How many places there are in all.

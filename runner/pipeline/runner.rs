@@ -179,7 +179,7 @@ impl Runner {
             match senders.get(&built.name) {
                 Some(Ok(results)) => waiting.push(self.bring_in(built, results.clone()).await),
                 Some(Err(error)) => {
-                    changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error))))
+                    changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error))));
                 }
                 None => {}
             }

@@ -264,7 +264,9 @@ impl Loader {
             .into_iter()
             .partition(|next| fitting.iter().any(|built| Arc::ptr_eq(built, next)));
         loaded.next = next;
-        refused.iter().for_each(|built| self.refused(&built.name));
+        for built in refused {
+            self.refused(&built.name);
+        }
     }
 }
 

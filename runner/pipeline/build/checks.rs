@@ -24,6 +24,9 @@ use crate::pipeline::config::PipelineText;
 /// A plugin, or why it is none.
 type Loaded = Result<Arc<Plugin>, Arc<LoadError>>;
 
+/// A pipeline, and the name of one of its checks.
+type CheckKey = (Arc<str>, Arc<str>);
+
 /// A plugin as long as anything uses it, or why it is none.
 #[derive(Debug)]
 enum Cached {
@@ -41,7 +44,7 @@ pub struct Workshop {
     plugins: Mutex<HashMap<u64, Cached>>,
     /// By pipeline and name: a check that stays the same through a reload is the same one, with its snapshot
     /// and with what is known of its faults.
-    checks: Mutex<HashMap<(Arc<str>, Arc<str>), Weak<ConfiguredCheck>>>,
+    checks: Mutex<HashMap<CheckKey, Weak<ConfiguredCheck>>>,
     state: Arc<dyn StateStore>,
     /// What identities are made with: nobody can tell a secret by one.
     identity_key: [u8; 32],

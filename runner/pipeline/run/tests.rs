@@ -106,12 +106,13 @@ async fn told(
     let probe = probe(built, &results);
     probe.first_attempt(&stages);
     flight.start(probe, task);
-    level.into_iter().for_each(|level| switch.raise(level));
+    if let Some(level) = level {
+        switch.raise(level);
+    }
     flight.land(&stages, stop).await;
     drop(results);
     writer.drained().await.unwrap();
-    let seen = seen.0.lock().unwrap().clone();
-    seen
+    std::mem::take(&mut *seen.0.lock().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
