@@ -141,11 +141,7 @@ impl Instances {
     }
 
     fn configuration(&self) -> Configuration<'_> {
-        Configuration {
-            json: self.config.expose(),
-            limits: self.limits,
-            is_kept: !self.config.has_secrets(),
-        }
+        Configuration { json: self.config.expose(), limits: self.limits, is_kept: !self.config.has_secrets() }
     }
 
     fn take_frozen_before(&self) {

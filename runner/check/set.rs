@@ -364,9 +364,7 @@ impl CheckSet {
     fn remembered_as(&self, target: &Arc<str>) -> Arc<str> {
         match self.secrets.mask(target) {
             Cow::Borrowed(_) => Arc::clone(target),
-            Cow::Owned(masked) => {
-                format!("{masked} {:016x}", XxHash3_64::oneshot(target.as_bytes())).into()
-            }
+            Cow::Owned(masked) => format!("{masked} {:016x}", XxHash3_64::oneshot(target.as_bytes())).into(),
         }
     }
 

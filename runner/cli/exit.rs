@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All went well.
     Success,
-    /// Something is down or unknown (`run --once`, `probe`), or would be judged otherwise (`replay`).
+    /// Something is down or unknown (`run --once`, `probe`), or would be judged otherwise (`replay`), or as no
+    /// test says (`test`).
     Negative,
     /// The command line is wrong.
     Usage,

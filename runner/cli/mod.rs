@@ -12,6 +12,7 @@ mod probe;
 mod progress;
 mod replay;
 mod run;
+mod sample;
 mod shown;
 mod summary;
 mod table;
@@ -57,6 +58,8 @@ enum Command {
     Run(run::RunArgs),
     /// Tell everything that `run` would refuse, all at once
     Validate(validate::ValidateArgs),
+    /// Print an annotated sample of a source, a sink, a check or a whole pipeline
+    Sample(sample::SampleArgs),
     /// Run the tests that stand in pipeline files, without network
     Test(test::TestArgs),
     /// Probe one URL or target now, and show every step: why is this target down?
@@ -107,6 +110,7 @@ pub fn main() -> Exit {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Sample(args) => sample::sample(&args),
         Command::Test(args) => test::test(&args),
         Command::Probe(args) => probe::probe(&args),
         Command::List(args) => list::list(&args),

@@ -60,12 +60,29 @@ pub(super) struct ReplayArgs {
     /// Show at most N cases of each difference; 0 shows all
     #[arg(long, value_name = "N", default_value = "5")]
     limit: usize,
-    /// The folder that results and state are relative to
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    data: PathBuf,
-    /// The name of the runner that recorded
-    #[arg(long, value_name = "NAME", default_value = "main", value_parser = parse_name)]
-    runner: String,
+    /// The folder that results and state are relative to [default: what probity.toml says, else .]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The name of the runner that recorded [default: what probity.toml says, else main]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    runner: Option<String>,
+}
+
+impl ReplayArgs {
+    /// Takes what is not given from the runner's own file, whose problems the pipelines tell.
+    fn complete(&mut self) {
+        let settings = pipeline::settings(&self.paths, &mut Diagnostics::default());
+        self.data = self.data.take().or(settings.data);
+        self.runner = self.runner.take().or(settings.runner);
+    }
+
+    fn data(&self) -> &Path {
+        self.data.as_deref().unwrap_or(Path::new("."))
+    }
+
+    fn runner(&self) -> &str {
+        self.runner.as_deref().unwrap_or("main")
+    }
 }
 
 /// Checks to be called, and where their pipelines record.
@@ -77,7 +94,8 @@ struct Wanted {
 }
 
 /// Replays records.
-pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Exit> {
+pub(super) fn replay(mut args: ReplayArgs) -> anyhow::Result<Exit> {
+    args.complete();
     let clock = Clock::system();
     let wanted = match &args.plugin {
         Some(plugin) => of_plugin(plugin, &args)?,
@@ -140,7 +158,7 @@ fn of_pipelines(args: &ReplayArgs) -> anyhow::Result<Result<Wanted, Exit>> {
     let mut diagnostics = Diagnostics::default();
     let built = pipeline::build_all(
         &args.paths,
-        &compile::workshop(Keep::ReadState(&args.data, &args.runner), None)?,
+        &compile::workshop(Keep::ReadState(args.data(), args.runner()), None)?,
         &mut diagnostics,
     );
     validate::tell(&diagnostics);
@@ -160,7 +178,7 @@ fn of_pipelines(args: &ReplayArgs) -> anyhow::Result<Result<Wanted, Exit>> {
         output::error(&format!("no pipeline has a check \"{unknown}\"; {hint}"));
         return Ok(Err(Exit::Usage));
     }
-    let folders = built.iter().map(|pipeline| records_folder(pipeline, &args.data, &args.runner)).collect();
+    let folders = built.iter().map(|pipeline| records_folder(pipeline, args.data(), args.runner())).collect();
     let mut sets = HashMap::new();
     for pipeline in built {
         let Some(set) = Arc::into_inner(pipeline.checks) else { continue };
@@ -219,7 +237,7 @@ fn of_plugin(wanted: &str, args: &ReplayArgs) -> anyhow::Result<Result<Wanted, E
     if let Err(error) = ConfiguredCheck::new(&plugin, spec.clone()) {
         return refused(format!("the plugin \"{wanted}\" does not take --config: {error}"));
     }
-    let folders = vec![args.data.join("state").join(&args.runner).join("records")];
+    let folders = vec![args.data().join("state").join(args.runner()).join("records")];
     Ok(Ok(Wanted { sets: HashMap::new(), every: Some(ConfiguredPlugin { plugin, spec }), folders }))
 }
 

@@ -90,9 +90,7 @@ fn text(pipeline: &Built, test: &PipelineTest, report: &TestReport, colour: bool
 /// A test as a JSON object.
 fn object(pipeline: &Built, test: &PipelineTest, report: &TestReport) -> Value {
     let TestReport { outcome, verdicts, mismatches, duration } = report;
-    let mismatch = |Mismatch { what, expected, got }: &Mismatch| {
-        json!({ "what": what, "expected": expected, "got": got })
-    };
+    let mismatch = |Mismatch { what, expected, got }: &Mismatch| json!({ "what": what, "expected": expected, "got": got });
     let verdict = |verdict: &Verdict| {
         json!({
             "check_name": &*verdict.check_name,

@@ -267,6 +267,20 @@ impl Diagnostics {
         }
     }
 
+    /// What the warnings are, wherever they stand.
+    pub fn warnings(&self) -> Vec<(Code, String)> {
+        let warnings = self.all.iter().filter(|diagnostic| diagnostic.level == Level::Warning);
+        warnings.map(|diagnostic| (diagnostic.code, diagnostic.message.clone())).collect()
+    }
+
+    /// Leaves out warnings that were told before.
+    pub fn leave_out(&mut self, told: &[(Code, String)]) {
+        let is_told = |diagnostic: &Diagnostic| {
+            told.iter().any(|(code, message)| *code == diagnostic.code && *message == diagnostic.message)
+        };
+        self.all.retain(|diagnostic| diagnostic.level == Level::Error || !is_told(diagnostic));
+    }
+
     /// Takes over the problems of another collection.
     pub fn absorb(&mut self, other: Self) {
         other.all.into_iter().for_each(|diagnostic| self.add(diagnostic));

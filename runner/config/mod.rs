@@ -26,7 +26,7 @@ pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, Level, Place};
 pub use document::{Advice, Document, FILE_LIMIT};
 pub use input::{open_input, read_input};
-pub use reference::{FieldDoc, TableDoc, json_schema, markdown};
+pub use reference::{FieldDoc, TableDoc, json_schema, json_schema_with_elsewhere, markdown};
 pub use secret::{SECRET_MARK, SecretTexts};
 pub use suggest::did_you_mean;
 pub use table::Reader;

@@ -91,6 +91,55 @@ pub fn json_schema(title: &str, root: &TableDoc) -> String {
     format!("{schema:#}\n")
 }
 
+/// The same for files whose values may stand elsewhere: `{ env = "X" }`, `{ file = "path" }`.
+pub fn json_schema_with_elsewhere(title: &str, root: &TableDoc) -> String {
+    let mut schema = root.schema(None);
+    allow_elsewhere(&mut schema);
+    schema["$defs"]["elsewhere"] = json!({
+        "description": "A value that stands elsewhere: in the environment, or in a file of one line.",
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": { "env": { "type": "string" }, "default": { "type": "string" } },
+                "required": ["env"],
+                "additionalProperties": false,
+            },
+            {
+                "type": "object",
+                "properties": { "file": { "type": "string" } },
+                "required": ["file"],
+                "additionalProperties": false,
+            },
+        ],
+    });
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = title.into();
+    format!("{schema:#}\n")
+}
+
+/// Lets every text below a schema stand elsewhere.
+fn allow_elsewhere(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if object.get("type").is_some_and(|name| name == "string") || object.contains_key("enum") {
+        let mut outer = Map::new();
+        for key in ["description", "default"] {
+            outer.extend(object.remove(key).map(|value| (key.to_owned(), value)));
+        }
+        let plain = Value::Object(std::mem::take(object));
+        outer.insert("anyOf".to_owned(), json!([plain, { "$ref": "#/$defs/elsewhere" }]));
+        *schema = Value::Object(outer);
+        return;
+    }
+    for (key, below) in object {
+        match (key.as_str(), below) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(allow_elsewhere),
+            ("anyOf", Value::Array(choices)) => choices.iter_mut().for_each(allow_elsewhere),
+            ("items" | "additionalProperties", below) => allow_elsewhere(below),
+            _ => {}
+        }
+    }
+}
+
 /// The tables as a Markdown page.
 pub fn markdown(introduction: &str, tables: &[TableDoc]) -> String {
     let mut out = introduction.to_owned();

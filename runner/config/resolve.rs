@@ -151,8 +151,8 @@ impl Resolver<'_> {
         let name = source.get_ref().as_str()?;
         let default = default.and_then(|default| default.get_ref().as_str());
         let text = match env {
-            Some(_) => self.from_environment(name, default),
-            None => self.from_file(name).map(Some),
+            Some(_) => self.environment_value(name, default),
+            None => self.file_value(name).map(Some),
         };
         match text {
             Ok(text) => Some(Resolved {
@@ -186,7 +186,7 @@ impl Resolver<'_> {
     }
 
     /// The variable's value; none where the default takes its place.
-    fn from_environment(
+    fn environment_value(
         &self,
         name: &str,
         default: Option<&str>,
@@ -209,7 +209,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn from_file(&self, name: &str) -> Result<String, (String, String)> {
+    fn file_value(&self, name: &str) -> Result<String, (String, String)> {
         let path = self.base.join(name);
         self.document.note_input(&path);
         let what = format!("the file \"{name}\"");
@@ -232,13 +232,7 @@ impl Resolver<'_> {
         one_line(text, &what)
     }
 
-    fn tell(
-        &mut self,
-        code: Code,
-        span: &Range<usize>,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
+    fn tell(&mut self, code: Code, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         let place = match code {
             Code::Unresolved | Code::UnknownKey => self.document.place(span.clone()),
             _ => self.document.hidden_place(span.clone()),
@@ -250,7 +244,10 @@ impl Resolver<'_> {
 /// A value of one line that is not empty. A line break in a header or a URL is never meant.
 fn one_line(text: String, what: &str) -> Result<String, (String, String)> {
     if text.trim().is_empty() {
-        return Err((format!("{what} is empty"), "give it a value, or take it away to have a default".to_owned()));
+        return Err((
+            format!("{what} is empty"),
+            "give it a value, or take it away to have a default".to_owned(),
+        ));
     }
     if text.contains(['\n', '\r', '\0']) {
         let message = format!("{what} holds a line break");

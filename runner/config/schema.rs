@@ -330,7 +330,10 @@ mod tests {
                 "text": { "type": "string", "minLength": 1 },
             },
         });
-        assert_eq!(told(&schema, &json!({ "name": "x", "text": ["a"], "rules": [{ "path": "/" }] })), [""; 0]);
+        assert_eq!(
+            told(&schema, &json!({ "name": "x", "text": ["a"], "rules": [{ "path": "/" }] })),
+            [""; 0]
+        );
         let wrong = json!({
             "phase": "totl",
             "count": 10,
@@ -363,7 +366,8 @@ mod tests {
 
     #[test]
     fn one_of_several_keys() {
-        let schema = json!({ "type": "object", "anyOf": [{ "required": ["max"] }, { "required": ["warn"] }] });
+        let schema =
+            json!({ "type": "object", "anyOf": [{ "required": ["max"] }, { "required": ["warn"] }] });
         assert_eq!(told(&schema, &json!({ "warn": 1 })), [""; 0]);
         assert_eq!(told(&schema, &json!({})), [": one of the keys \"max\", \"warn\" is missing in it"]);
     }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use url::{Position, Url};
 
 /// What stands in the place of a secret.
@@ -76,7 +78,8 @@ impl SecretTexts {
         };
         if text.split('"').skip(1).step_by(2).any(is_part) {
             let parts = text.split('"').enumerate();
-            let masked = parts.map(|(at, part)| if at % 2 == 1 && is_part(part) { SECRET_MARK } else { part });
+            let masked =
+                parts.map(|(at, part)| if at % 2 == 1 && is_part(part) { SECRET_MARK } else { part });
             *text = masked.collect::<Vec<_>>().join("\"");
         }
     }
@@ -161,6 +164,9 @@ fn forms_of(text: &str) -> Vec<Form> {
         return forms;
     }
     add(text, TELLING);
+    for part in parts_of(text) {
+        add(&part, TELLING);
+    }
     if let Ok(json) = serde_json::to_string(text) {
         add(&json[1..json.len() - 1], TELLING);
     }
@@ -168,6 +174,40 @@ fn forms_of(text: &str) -> Vec<Form> {
     add(&encoded, TELLING);
     add(&encoded.replace('+', "%20"), TELLING);
     forms
+}
+
+/// What is a secret of its own in one: a token behind its scheme, the password inside Basic, the values of
+/// cookies, the texts of a JSON body.
+fn parts_of(text: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
+        texts_of(&json, &mut parts);
+    }
+    for pair in text.split(';') {
+        parts.extend(pair.split_once('=').map(|(_, value)| value.trim().trim_matches('"').to_owned()));
+    }
+    if let Some((scheme, rest)) = text.split_once(' ')
+        && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+    {
+        parts.push(rest.trim().to_owned());
+        let decoded = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(pair) = decoded.filter(|_| scheme.eq_ignore_ascii_case("basic")) {
+            parts.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
+            parts.push(pair);
+        }
+    }
+    parts.retain(|part| part.len() >= SHORTEST_ANYWHERE);
+    parts
+}
+
+/// The texts in a JSON value.
+fn texts_of(value: &serde_json::Value, out: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => out.push(text.clone()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts_of(item, out)),
+        serde_json::Value::Object(table) => table.values().for_each(|item| texts_of(item, out)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +231,14 @@ mod tests {
     #[test]
     fn what_was_cut_short_is_found() {
         masked(&["abcdefghijklmnopqrstuvwxyz"], "token abcdefghijklmnop…", "token <secret>…");
+    }
+
+    #[test]
+    fn parts_that_are_secrets_by_themselves_are_found() {
+        masked(&["Bearer abcdefgh"], "token abcdefgh", "token <secret>");
+        masked(&["Basic bWU6cGFzc3dvcmQ="], "password of me:password", "<secret> of <secret>");
+        masked(&["id=abcdefgh; x=1"], "abcdefgh x=1", "<secret> x=1");
+        masked(&[r#"{"pin": ["abcdefgh", 1]}"#], "pin abcdefgh", "pin <secret>");
     }
 
     #[test]

@@ -424,7 +424,9 @@ fn note_places(
     };
     match value.get_ref() {
         DeValue::Table(table) => {
-            entries(table).into_iter().for_each(|(key, item)| note(key.get_ref(), key.span(), item));
+            for (key, item) in entries(table) {
+                note(key.get_ref(), key.span(), item);
+            }
         }
         DeValue::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| note(&at.to_string(), item.span(), item));
@@ -434,11 +436,7 @@ fn note_places(
 }
 
 /// The value; `hide`: with a mark for every value that stood elsewhere.
-fn to_json(
-    value: &Spanned<DeValue<'_>>,
-    context: &mut Context<'_>,
-    hide: bool,
-) -> Option<serde_json::Value> {
+fn to_json(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>, hide: bool) -> Option<serde_json::Value> {
     Some(match value.get_ref() {
         DeValue::String(_) if hide && context.document.is_resolved(&value.span()) => SECRET_MARK.into(),
         DeValue::String(text) => text.as_ref().into(),

@@ -34,12 +34,14 @@ use http::uri::{Authority, Uri};
 use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
 use url::Url;
 
-pub use self::config::{AddressPolicyText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText};
+pub use self::config::{
+    AddressPolicyText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText,
+};
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::policy::{AddressPolicy, Network};
 use self::progress::Progress;
 use self::redirect::Trail;
-pub use self::policy::{AddressPolicy, Network};
 pub use self::request::{
     DEFAULT_BODY_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion, Request, RequestError,
     RequestSpec, TlsOptions,

@@ -20,9 +20,12 @@ const METADATA: [IpAddr; 10] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
+/// Why such an address is forbidden.
+const METADATA_REASON: &str = "it is where a cloud keeps credentials";
+
 /// IPv4 networks that are not the public Internet (the IANA registry of special-purpose addresses).
 const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -58,13 +61,16 @@ pub struct Network {
 impl Network {
     /// Reads a network, or a single address. The error says what is wrong, without quoting the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WRONG: &str = "a network is an address, with the number of its fixed bits: \"10.0.0.0/8\", \"fd00::/8\"";
+        const WRONG: &str =
+            "a network is an address, with the number of its fixed bits: \"10.0.0.0/8\", \"fd00::/8\"";
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, bits)| (a, Some(bits)));
         let begin: IpAddr = address.parse().map_err(|_| WRONG)?;
         let most = if begin.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             None => most,
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().map_err(|_| WRONG)?,
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                bits.parse().map_err(|_| WRONG)?
+            }
             Some(_) => return Err(WRONG),
         };
         if bits > most {
@@ -138,10 +144,8 @@ impl AddressPolicy {
     fn forbids_exactly(&self, address: IpAddr) -> Option<&'static str> {
         let is_metadata = METADATA.contains(&address);
         match self {
-            Self::NoMetadata if is_metadata => Some("it is where a cloud keeps credentials"),
-            Self::NoMetadata => None,
-            Self::PublicOnly if is_metadata || !is_public(address) => Some("it is not public"),
-            Self::PublicOnly => None,
+            Self::NoMetadata => is_metadata.then_some(METADATA_REASON),
+            Self::PublicOnly => (is_metadata || !is_public(address)).then_some("it is not public"),
             Self::Networks { deny, .. } if deny.iter().any(|network| network.contains(address)) => {
                 Some("it is in \"deny\"")
             }
@@ -154,7 +158,7 @@ impl AddressPolicy {
                 let is_meant = allowing.any(|network| {
                     by_itself(network) && network.bits == if address.is_ipv4() { 32 } else { 128 }
                 });
-                (is_metadata && !is_meant).then_some("it is where a cloud keeps credentials")
+                (is_metadata && !is_meant).then_some(METADATA_REASON)
             }
         }
     }
@@ -169,17 +173,14 @@ fn is_mapped(address: IpAddr) -> bool {
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let parts = address.segments();
-    let from = |high: u16, low: u16| {
-        Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))))
-    };
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        // Mapped (::ffff:0:0/96) and compatible (::/96).
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => from(high, low),
-        // NAT64 (RFC 6052), and its local form (RFC 8215).
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => from(high, low),
-        // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => from(high, low),
+        // Mapped (::ffff:0:0/96) and compatible (::/96); NAT64 (RFC 6052) and its local form (RFC 8215); 6to4
+        // (RFC 3056).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
         _ => None,
     }
 }
@@ -188,11 +189,13 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => {
-            let special = SPECIAL_V4.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
+            let special =
+                SPECIAL_V4.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
             !special.into_iter().any(|network| network.contains(address))
         }
         IpAddr::V6(inner) => {
-            let special = SPECIAL_V6.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
+            let special =
+                SPECIAL_V6.iter().map(|(begin, bits)| Network { begin: (*begin).into(), bits: *bits });
             let is_nat64 = inner.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
             let is_global = inner.segments()[0] & 0xe000 == 0x2000;
             is_nat64 || (is_global && !special.into_iter().any(|network| network.contains(address)))
@@ -242,7 +245,9 @@ mod tests {
         for text in metadata.split_whitespace() {
             assert!(policy.forbids(address(text)).is_some(), "{text}");
         }
-        for text in "127.0.0.1 ::1 0.0.0.0 10.0.0.1 192.168.0.1 169.254.1.1 fe80::1 fd00::1 1.1.1.1".split(' ') {
+        for text in
+            "127.0.0.1 ::1 0.0.0.0 10.0.0.1 192.168.0.1 169.254.1.1 fe80::1 fd00::1 1.1.1.1".split(' ')
+        {
             assert_eq!(policy.forbids(address(text)), None, "{text}");
         }
     }

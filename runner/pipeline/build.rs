@@ -144,6 +144,7 @@ fn of_document(
 ) -> Option<Built> {
     let settings = settings::for_pipeline(&file.path, &mut |path| inputs.note(path), diagnostics);
     let Read { text, said } = read(document, diagnostics)?;
+    let is_wrong = diagnostics.has_errors();
     let base = document.path().parent().unwrap_or(Path::new("")).to_owned();
     let site = Site { document, base: &base, inputs };
 
@@ -166,6 +167,7 @@ fn of_document(
         has_more_targets: !supplies.is_empty(),
         checks: &checks.set,
         method: request.request.method(),
+        is_wrong,
         with_files: workshop.wants_tests(),
     };
     let mut tests = canned_tests::tests(&text.tests, &tested, document, diagnostics);
@@ -179,7 +181,7 @@ fn of_document(
     let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
     // Headers and authorities of dynamic sources are in theirs.
-    let supplied: String = supplies.iter().map(|supply| format!("{} ", supply.identity)).collect();
+    let supplied = format!("{:?}", supplies.iter().map(|supply| supply.identity).collect::<Vec<_>>());
     let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {

@@ -5,8 +5,8 @@ use super::settings::LimitsText;
 use crate::check::CheckText;
 use crate::config::{ByteSize, Located, config_enum, config_table};
 use crate::fetch::RequestText;
-use crate::sink::{DeadLetterText, SinkText};
 use crate::schedule::{MaintenanceText, ScheduleText};
+use crate::sink::{DeadLetterText, SinkText};
 use crate::source::SourceText;
 
 config_table! {

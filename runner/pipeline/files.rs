@@ -11,6 +11,9 @@ use crate::config::{Code, Diagnostic, Diagnostics, Place, parse_name};
 /// The runner's own file, which stands beside the pipelines and is none.
 pub const RUNNER_FILE: &str = "probity.toml";
 
+/// The most pipeline files of one folder: beyond that, a folder was taken for another one.
+const MOST_FILES: usize = 10_000;
+
 /// A pipeline file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineFile {
@@ -80,6 +83,14 @@ fn files_of(path: &Path, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {
     };
     files.retain(|file| is_pipeline(file));
     files.sort();
+    if files.len() > MOST_FILES {
+        let message = format!("the folder has {} pipeline files, more than {MOST_FILES}", files.len());
+        diagnostics.add(
+            Diagnostic::error(Code::TooLarge, Place::file(path), message)
+                .hint("one pipeline may have many targets: [[sources]] type = \"file\""),
+        );
+        return Vec::new();
+    }
     if files.is_empty() {
         diagnostics.add(
             Diagnostic::error(Code::NoPipelines, Place::file(path), "the folder has no pipeline files")
@@ -153,6 +164,15 @@ mod tests {
             "sub/c.toml",
         ];
         assert_eq!(names(&files), (vec!["a".to_owned(), "b".to_owned()], String::new()));
+    }
+
+    #[test]
+    fn c13_more_files_than_anyone_means_are_refused() {
+        let many: Vec<String> = (0..=MOST_FILES).map(|n| format!("p{n}.toml")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (found, told) = names(&many);
+        assert!(found.is_empty() && told.contains("error[P0102]"), "{told}");
+        assert_eq!(names(&many[..MOST_FILES]).0.len(), MOST_FILES);
     }
 
     #[test]

@@ -21,12 +21,24 @@ pub struct Limits {
     pub per_host: Option<u32>,
 }
 
+/// A limit, and host and port.
+type HostKey = (u32, Box<str>);
+
 /// All places of a runner.
 #[derive(Debug)]
 pub struct Places {
     all: Arc<Semaphore>,
+    size: Mutex<Size>,
     /// By limit and host; one that nobody holds is gone.
-    hosts: Mutex<HashMap<(u32, Box<str>), Weak<Semaphore>>>,
+    hosts: Mutex<HashMap<HostKey, Weak<Semaphore>>>,
+}
+
+/// How many places there are in all.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    wanted: usize,
+    /// Places that were taken away while probes had them: they go when they are given back.
+    owed: usize,
 }
 
 /// The places of one pipeline.
@@ -39,7 +51,8 @@ pub(super) struct OwnPlaces {
 /// Places that a probe has; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    _all: OwnedSemaphorePermit,
+    all: Option<OwnedSemaphorePermit>,
+    places: Arc<Places>,
     _own: Option<OwnedSemaphorePermit>,
     _host: Option<OwnedSemaphorePermit>,
 }
@@ -64,10 +77,32 @@ impl OwnPlaces {
 impl Places {
     /// So many places over all.
     pub fn new(concurrency: usize) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
-            hosts: Mutex::default(),
+        let wanted = concurrency.min(Semaphore::MAX_PERMITS);
+        let size = Mutex::new(Size { wanted, owed: 0 });
+        Self { all: Arc::new(Semaphore::new(wanted)), size, hosts: Mutex::default() }
+    }
+
+    /// So many places from now on. Probes that have one keep it.
+    pub fn resize(&self, concurrency: usize) {
+        let wanted = concurrency.min(Semaphore::MAX_PERMITS);
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted > size.wanted {
+            let paid = size.owed.min(wanted - size.wanted);
+            size.owed -= paid;
+            self.all.add_permits(wanted - size.wanted - paid);
+        } else {
+            let taken = self.all.forget_permits(size.wanted - wanted);
+            size.owed += size.wanted - wanted - taken;
         }
+        size.wanted = wanted;
+    }
+
+    /// Whether a place that is given back is to go.
+    fn pays(&self) -> bool {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let pays = size.owed > 0;
+        size.owed -= usize::from(pays);
+        pays
     }
 
     /// A place at the host of a URL.
@@ -82,13 +117,17 @@ impl Places {
 
     /// Waits for the places beside the host's. None if there are no places any more, which never happens
     /// while the runner runs.
-    pub(super) async fn take(&self, own: &OwnPlaces, host: Option<OwnedSemaphorePermit>) -> Option<Place> {
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        own: &OwnPlaces,
+        host: Option<OwnedSemaphorePermit>,
+    ) -> Option<Place> {
         let own = match &own.own {
             Some(own) => Some(Arc::clone(own).acquire_owned().await.ok()?),
             None => None,
         };
         let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Place { _all: all, _own: own, _host: host })
+        Some(Place { all: Some(all), places: Arc::clone(self), _own: own, _host: host })
     }
 
     fn host(&self, limit: u32, url: &str) -> Arc<Semaphore> {
@@ -102,6 +141,16 @@ impl Places {
             *known = Arc::downgrade(&new);
             new
         })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(permit) = self.all.take()
+            && self.places.pays()
+        {
+            permit.forget();
+        }
     }
 }
 
@@ -119,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_has_its_own_limit_and_gives_places_back() {
-        let places = Places::new(10);
+        let places = Arc::new(Places::new(10));
         let own = OwnPlaces::new(Limits { concurrency: None, per_host: Some(1) });
         let HostPlace::Ready(Some(first)) = places.at_host(&own, "http://a/x") else { panic!("no place") };
         assert!(matches!(places.at_host(&own, "http://a:80/y"), HostPlace::Full(_)));
@@ -129,6 +178,22 @@ mod tests {
         drop(place);
         assert!(matches!(places.at_host(&own, "http://a/"), HostPlace::Ready(Some(_))));
         assert_eq!(places.all.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn places_that_are_taken_away_go_as_probes_give_them_back() {
+        let places = Arc::new(Places::new(3));
+        let own = OwnPlaces::default();
+        let first = places.take(&own, None).await.unwrap();
+        let second = places.take(&own, None).await.unwrap();
+        places.resize(1);
+        assert_eq!(places.all.available_permits(), 0);
+        drop(first);
+        assert_eq!(places.all.available_permits(), 0, "it was owed");
+        places.resize(2);
+        assert_eq!(places.all.available_permits(), 1);
+        drop(second);
+        assert_eq!(places.all.available_permits(), 2);
     }
 
     #[test]

@@ -54,11 +54,11 @@ pub(super) async fn run(
     orders: mpsc::Receiver<Order>,
     stop: Stop,
 ) {
-    let mut line = Line::begin(live, stages, roster, orders, stop);
+    let mut course = Line::begin(live, stages, roster, orders, stop);
     // 1. source: who is there to be probed? 2. schedule: whose turn is it?
-    while let Some((probe, place)) = line.next().await {
-        let stages = Arc::clone(line.stages());
-        line.start(Arc::clone(&probe), async move {
+    while let Some((probe, place)) = course.next().await {
+        let stages = Arc::clone(course.stages());
+        course.start(Arc::clone(&probe), async move {
             let Some(_place) = place.taken(&stages).await else { return Landed::without_row() };
             if let Some(row) = probe.skipped(&stages) {
                 return probe.told(deliver(&stages, &probe.live, row).await);
@@ -88,7 +88,7 @@ pub(super) async fn run(
             }
         });
     }
-    line.land().await;
+    course.land().await;
 }
 
 /// Hands a row to the sink, and waits while it is full. It counts once the sink has it. A sink that

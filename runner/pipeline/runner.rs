@@ -76,6 +76,8 @@ pub enum StartError {
 /// A runner at work.
 pub struct Runner {
     options: RunnerOptions,
+    /// Probes in flight that the machine allows.
+    allowed: usize,
     stages: Arc<Stages>,
     running: BTreeMap<Arc<str>, Running>,
     tasks: JoinSet<()>,
@@ -108,7 +110,7 @@ impl Runner {
         stop: Stop,
     ) -> Result<Self, StartError> {
         let allowed = raise_descriptor_limit().max_concurrency().min(MOST_IN_FLIGHT);
-        let in_flight = options.concurrency.map_or(allowed, |wanted| wanted.clamp(1, allowed));
+        let in_flight = in_flight(options.concurrency, allowed);
         let run_id = new_run_id();
         // A run that ends by itself never waits for the lock of one that goes on.
         let name =
@@ -128,7 +130,7 @@ impl Runner {
             fetcher,
             checks: checks.map_err(|error| StartError::Checks(Arc::new(error)))?,
             recorder: Recorder::new(folders, &options.clock),
-            places: Places::new(in_flight),
+            places: Arc::new(Places::new(in_flight)),
             once: options.once,
             seen: (!options.once).then(|| state.join("seen")),
             grace: options.grace,
@@ -139,7 +141,7 @@ impl Runner {
         let writers = Writers::new(&name, &run_id);
         let left = Arc::new(options.limit.unwrap_or(u64::MAX).into());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
-        let mut runner = Self { options, stages, running, tasks, writers, left, faults: 0, stop };
+        let mut runner = Self { options, allowed, stages, running, tasks, writers, left, faults: 0, stop };
         let begun = runner.change(pipelines, &[]).await;
         if let Some(error) = begun.into_iter().find_map(|changed| changed.merged.err()) {
             return Err(error);
@@ -150,6 +152,11 @@ impl Runner {
         }
         tracing::info!(run_id, runner = name, pipelines = runner.running.len(), in_flight, "probing");
         Ok(runner)
+    }
+
+    /// At most so many probes in flight from now on; none means what the machine allows.
+    pub fn limit_concurrency(&self, concurrency: Option<usize>) {
+        self.stages.places.resize(in_flight(concurrency, self.allowed));
     }
 
     /// Brings in new generations and new pipelines, and ends those that are gone; all others go on
@@ -172,7 +179,7 @@ impl Runner {
             match senders.get(&built.name) {
                 Some(Ok(results)) => waiting.push(self.bring_in(built, results.clone()).await),
                 Some(Err(error)) => {
-                    changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error))))
+                    changed.push(Changed::refused(&built, &StartError::Sink(Arc::clone(error))));
                 }
                 None => {}
             }
@@ -278,6 +285,10 @@ impl Changed {
     fn refused(built: &Built, error: &StartError) -> Self {
         Self { pipeline: Arc::clone(&built.name), merged: Err(error.clone()) }
     }
+}
+
+fn in_flight(wanted: Option<usize>, allowed: usize) -> usize {
+    wanted.map_or(allowed, |wanted| wanted.clamp(1, allowed))
 }
 
 /// Tells of what the machine lacks before rows tell of it one by one.

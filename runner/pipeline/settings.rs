@@ -103,7 +103,9 @@ fn of_folder(
     diagnostics: &mut Diagnostics,
 ) -> Option<(PathBuf, RunnerSettings)> {
     let candidates = [folder.join(RUNNER_FILE), beside(folder).join(RUNNER_FILE)];
-    candidates.iter().for_each(|path| note(path));
+    for path in &candidates {
+        note(path);
+    }
     let file = match &candidates.each_ref().map(|path| path.exists()) {
         [true, true] => {
             diagnostics.add(two_files(&candidates[1], &candidates[0]));
@@ -137,11 +139,14 @@ fn two_files(first: &Path, second: &Path) -> Diagnostic {
 }
 
 fn read(file: &Path, note: &mut dyn FnMut(&Path), diagnostics: &mut Diagnostics) -> Option<RunnerSettings> {
-    let advice = Advice { too_large: "it has one table, [defaults]", empty: "delete it, or give it [defaults]" };
+    let advice =
+        Advice { too_large: "it has one table, [defaults]", empty: "delete it, or give it [defaults]" };
     let document = Document::read_with(file, advice, diagnostics)?;
     let mut found = Diagnostics::default();
     let settings = read_document(&document, &mut found);
-    document.inputs().iter().for_each(|path| note(path));
+    for path in document.inputs() {
+        note(&path);
+    }
     found.mask(&document.secrets());
     diagnostics.absorb(found);
     settings
@@ -188,7 +193,11 @@ impl LimitsText {
 }
 
 /// A number of probes in flight; tells of one that cannot be.
-fn in_flight(number: Option<&Located<u64>>, document: &Document, diagnostics: &mut Diagnostics) -> Option<u32> {
+fn in_flight(
+    number: Option<&Located<u64>>,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) -> Option<u32> {
     let number = number?;
     if (1..=MOST).contains(&number.value) {
         return u32::try_from(number.value).ok();
@@ -215,8 +224,7 @@ mod tests {
         let settings = settings(&[folder.path().join("pipelines")], &mut diagnostics);
         let mut noted = Vec::new();
         let pipeline = folder.path().join("pipelines/shop.toml");
-        let again =
-            for_pipeline(&pipeline, &mut |path| noted.push(path.to_owned()), &mut diagnostics);
+        let again = for_pipeline(&pipeline, &mut |path| noted.push(path.to_owned()), &mut diagnostics);
         assert_eq!(again, settings);
         let shown = folder.path().display().to_string();
         let settings = RunnerSettings {
@@ -249,7 +257,8 @@ mod tests {
         let (_, told, _) = read(&[("pipelines/probity.toml", ""), ("probity.toml", "")]);
         assert!(told.contains("DIR/pipelines/probity.toml") && told.contains("DIR/probity.toml"), "{told}");
         assert_eq!(told.matches("error[P0205]").count(), 1, "{told}");
-        let text = "[defaults]\nconcurency = 5\nper_host = 0\nrunner = \"a/b\"\naddress_policy = \"public\"\n";
+        let text =
+            "[defaults]\nconcurency = 5\nper_host = 0\nrunner = \"a/b\"\naddress_policy = \"public\"\n";
         let (_, told, _) = read(&[("probity.toml", text)]);
         for part in ["did you mean \"concurrency\"?", "at least 1", "a runner's name", "\"public_only\""] {
             assert_eq!(told.matches(part).count(), 1, "{part}: {told}");

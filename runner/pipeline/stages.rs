@@ -1,6 +1,7 @@
 //! What all pipelines of a runner share: the parts of the stages, the numbers of rows, the counters.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct Stages {
     /// Keeps attempts to be judged again, for the pipelines that want that.
     pub recorder: Recorder,
     /// Places for probes in flight, over all pipelines.
-    pub places: Places,
+    pub places: Arc<Places>,
     /// Each target once instead of again and again.
     pub once: bool,
     /// Where sources remember what they have seen; none where they remember nothing on disk.

@@ -236,8 +236,11 @@ impl Follower {
     }
 
     async fn bring_in(&mut self, runner: &mut Runner, loaded: Loaded, began: Instant) -> ReloadReport {
-        let Loaded { next, gone, diagnostics, unstable, missing, same } = loaded;
+        let Loaded { next, gone, diagnostics, unstable, missing, same, settings } = loaded;
         self.number += 1;
+        if let Some(settings) = &settings {
+            runner.limit_concurrency(settings.concurrency);
+        }
         let before = generations(runner.running());
         let changes = runner.change(next.clone(), &gone).await;
         let mut report = ReloadReport {
@@ -249,16 +252,16 @@ impl Follower {
             diagnostics,
             ..ReloadReport::default()
         };
-        let Some(loader) = &mut self.loader else { return report };
+        let Some(files) = &mut self.loader else { return report };
         for Changed { pipeline, merged } in changes {
             let Some(built) = next.iter().find(|built| built.name == pipeline) else { continue };
             match merged {
                 Err(error) => {
-                    loader.refused(&pipeline);
+                    files.refused(&pipeline);
                     report.refused.push((pipeline, error.to_string()));
                 }
                 Ok(targets) => {
-                    loader.runs(built);
+                    files.runs(built);
                     let to = Arc::clone(&built.generation);
                     match (before.get(&pipeline), targets) {
                         (Some(from), targets) => report.changed.push(PipelineChange {
@@ -272,7 +275,7 @@ impl Follower {
                 }
             }
         }
-        report.wrong = loader.wrong().cloned().collect();
+        report.wrong = files.wrong().cloned().collect();
         report.took = self.clock.now().saturating_duration_since(began);
         report
     }

@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use super::prints::{Print, Printed, Prints};
 use crate::clock::Clock;
-use crate::config::Diagnostics;
-use crate::pipeline::{self, Built, PipelineFile, Workshop, attempt, compare};
+use crate::config::{Code, Diagnostics};
+use crate::pipeline::{self, Built, PipelineFile, RunnerSettings, Workshop, attempt, compare};
 
 /// A pipeline is built at most so often for one reload: its files may change meanwhile.
 const READINGS: usize = 4;
+
+/// A load that took this long is told, so that nobody wonders.
+const WORTH_TELLING_MS: u64 = 1_000;
 
 /// Builds the pipelines of some paths, again and again.
 pub struct Loader {
@@ -37,6 +40,8 @@ struct Known {
     inputs: Printed,
     /// The generation that runs; none if none does.
     runs: Option<Arc<Built>>,
+    /// The warnings that were told of it: those that stay are not told again.
+    told: Vec<(Code, String)>,
     /// Whether the file as it is now cannot be run.
     is_wrong: bool,
     /// Whether it is right by itself and did not fit to the others: tried again with every load.
@@ -56,6 +61,8 @@ pub struct Loaded {
     pub unstable: Vec<Arc<str>>,
     /// Paths that have no pipelines at present: what came from them goes on.
     pub missing: Vec<PathBuf>,
+    /// What holds for all pipelines; none where the runner's own file is wrong.
+    pub settings: Option<RunnerSettings>,
     /// Pipelines that were read and are as before.
     pub same: usize,
 }
@@ -100,7 +107,12 @@ impl Loader {
 
     /// Reads and builds what has changed. Blocks, for seconds where plugins are compiled.
     pub fn load(&mut self) -> Loaded {
+        let began = self.clock.now();
         let mut loaded = Loaded::default();
+        // Whatever is wrong there is told with the pipelines, each of which reads it.
+        let mut told = Diagnostics::default();
+        let settings = pipeline::settings(&self.paths, &mut told);
+        loaded.settings = (!told.has_errors()).then_some(settings);
         let found = self.find(&mut loaded);
         let mut seen = BTreeSet::new();
         for (root, file) in found {
@@ -128,6 +140,13 @@ impl Loader {
             }
         }
         self.refuse_conflicts(&mut loaded);
+        let took_ms = self.clock.now().saturating_duration_since(began).as_millis() as u64;
+        let files = self.files.len();
+        if took_ms >= WORTH_TELLING_MS {
+            tracing::info!(files, took_ms, "pipelines are read");
+        } else {
+            tracing::debug!(files, took_ms, "pipelines are read");
+        }
         let watched: BTreeSet<PathBuf> = self.watched().cloned().collect();
         self.prints.keep(&watched);
         loaded
@@ -189,8 +208,11 @@ impl Loader {
             return;
         }
         let known = self.files.remove(&name);
-        let (inputs, runs) = known.map(|known| (known.inputs, known.runs)).unwrap_or_default();
-        let Reading { built, diagnostics, inputs, is_stable } = self.read(&file, inputs);
+        let (inputs, runs, told) =
+            known.map(|known| (known.inputs, known.runs, known.told)).unwrap_or_default();
+        let Reading { built, mut diagnostics, inputs, is_stable } = self.read(&file, inputs);
+        let warnings = diagnostics.warnings();
+        diagnostics.leave_out(&told);
         loaded.diagnostics.absorb(diagnostics);
         if !is_stable {
             loaded.unstable.push(Arc::clone(&name));
@@ -201,7 +223,8 @@ impl Loader {
             (Some(built), _) => loaded.next.push(Arc::new(built)),
             (None, _) => {}
         }
-        self.files.insert(name, Known { file, root, inputs, runs, is_wrong, is_refused: false });
+        self.files
+            .insert(name, Known { file, root, inputs, runs, told: warnings, is_wrong, is_refused: false });
     }
 
     /// Builds a pipeline from files that hold still meanwhile.
@@ -241,7 +264,9 @@ impl Loader {
             .into_iter()
             .partition(|next| fitting.iter().any(|built| Arc::ptr_eq(built, next)));
         loaded.next = next;
-        refused.iter().for_each(|built| self.refused(&built.name));
+        for built in refused {
+            self.refused(&built.name);
+        }
     }
 }
 

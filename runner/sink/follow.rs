@@ -75,7 +75,9 @@ impl Followers {
             .into_iter()
             .partition(|following| specs.iter().any(|spec| spec.name == following.name));
         self.all = stay;
-        go.iter().for_each(|following| following.queue.close());
+        for following in &go {
+            following.queue.close();
+        }
         self.ending.extend(go);
         self.ending.retain_mut(|following| !following.has_ended(Duration::ZERO));
         for spec in specs {

@@ -331,7 +331,7 @@ impl SinkThread {
     fn gather(&mut self) -> bool {
         let idle = self.store.as_ref().is_none_or(Store::is_idle);
         let Self { queue, stop, gathered, runtime, .. } = self;
-        let open = runtime.block_on(async {
+        runtime.block_on(async {
             if stop.requested() {
                 queue.close();
             }
@@ -355,8 +355,7 @@ impl SinkThread {
                 gathered.push(queued);
             }
             true
-        });
-        open
+        })
     }
 
     /// Writes what was gathered, and changes what is to be changed where it came.
@@ -364,7 +363,7 @@ impl SinkThread {
         let mut results = Vec::with_capacity(self.gathered.len());
         for queued in std::mem::take(&mut self.gathered) {
             match queued {
-                Queued::Result(waiting) => results.push(waiting),
+                Queued::Result(waiting) => results.push(*waiting),
                 Queued::Change(change) => {
                     self.write(std::mem::take(&mut results))?;
                     self.change(*change);
@@ -382,7 +381,7 @@ impl SinkThread {
     }
 
     /// Writes results: a batch a UTC day.
-    fn write(&mut self, mut gathered: Vec<Box<Waiting>>) -> Result<(), SinkError> {
+    fn write(&mut self, mut gathered: Vec<Waiting>) -> Result<(), SinkError> {
         add(&self.counters.rows_taken, gathered.len() as u64);
         let mut finished = 0;
         while let Some(first) = gathered.first() {

@@ -132,8 +132,12 @@ class Bench:
 
     def run(self):
         self.write(self.trees[0], 0)
+        # Two links in a row: no event is heard of the folder in which the second one is switched.
+        hop = self.folder / "hop"
+        hop.mkdir()
+        (hop / "now").symlink_to(self.trees[0])
         pipelines = self.folder / "pipelines"
-        pipelines.symlink_to(self.trees[0])
+        pipelines.symlink_to(hop / "now")
         command = [
             str(self.options.binary), "run", str(pipelines), "--data", str(self.folder / "data"), "--log-json",
         ]
@@ -160,10 +164,10 @@ class Bench:
         # Long before, so that only the switch is a change.
         self.write(tree, generation)
         time.sleep(0.3)
-        link = self.folder / "link"
+        link = self.folder / "hop" / "new"
         link.symlink_to(tree)
         at = time.time()
-        link.rename(self.folder / "pipelines")
+        link.rename(self.folder / "hop" / "now")
         return at
 
     def reload(self, write):

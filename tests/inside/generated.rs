@@ -6,14 +6,14 @@ use std::fs;
 
 use probity::check::CasesText;
 use probity::cli::Exit;
-use probity::config::{Code, FromValue as _, json_schema, markdown};
+use probity::config::{Code, FromValue as _, json_schema, json_schema_with_elsewhere, markdown};
 use probity::model::{ErrorKind, Outcome};
-use probity::pipeline::PipelineText;
+use probity::pipeline::{PipelineText, RunnerText};
 
 use crate::tree::root;
 
 #[track_caller]
-fn is_fresh(path: &str, text: &str) {
+pub(crate) fn is_fresh(path: &str, text: &str) {
     let file = root().join(path);
     if std::env::var_os("PROBITY_BLESS").is_some() {
         fs::write(&file, text).unwrap();
@@ -37,13 +37,24 @@ without its subfolders; hidden files, what editors leave behind and `probity.tom
 - A **size** is a string with a unit: `\"512B\"`, `\"64KiB\"`, `\"1MiB\"`, `\"1.5GiB\"`, `\"10MB\"`.
 - Inputs (target lists, plugins, certificates) are relative to the pipeline file, outputs to the data folder
   (`--data`).
-- Editors that know JSON Schema: put `#:schema schema.json` on the first line.
+- A value may **stand elsewhere**: `{ env = \"SHOP_TOKEN\" }` is a variable of the environment, with
+  `default = \"…\"` if it may be missing; `{ file = \"/run/secrets/shop\" }` is a file of one line, relative to the
+  pipeline file, and read again when it changes. Wherever a string may stand, also below `config`. Such a value is
+  shown nowhere: `<secret>` stands for it in messages, logs, rows and records. There is no `${…}`: a `$` is a `$`.
+- A folder of pipelines may have a file of the runner's own, in it or beside it: `probity.toml`.
+- Every problem has a code; `probity explain P0206` tells what it means, with an example and what to do.
+- `probity sample pipeline` prints an annotated pipeline, `probity sample source`, `sink` and `check` its parts.
+- Editors that know JSON Schema: put `#:schema schema.json` on the first line; `probity sample schema` prints it.
 ";
 
 #[test]
 fn the_reference_is_fresh() {
     let mut tables = Vec::new();
     PipelineText::tables(&mut tables);
+    RunnerText::tables(&mut tables);
+    let mut known = HashSet::new();
+    // One table stands under several keys.
+    tables.retain(|table| known.insert(table.title));
     let mut page = markdown(INTRODUCTION, &tables);
     page.push_str(
         "\n## Outcomes and error kinds\n\nThe outcome of an attempt is the greatest of what its failure and its \
@@ -90,7 +101,10 @@ fn the_reference_of_cases_is_fresh() {
 
 #[test]
 fn the_schema_is_fresh() {
-    is_fresh("pipelines/schema.json", &json_schema("A pipeline of Probity", &PipelineText::table_doc()));
+    is_fresh(
+        "pipelines/schema.json",
+        &json_schema_with_elsewhere("A pipeline of Probity", &PipelineText::table_doc()),
+    );
 }
 
 #[test]
@@ -98,6 +112,7 @@ fn every_default_can_be_read() {
     let mut tables = Vec::new();
     PipelineText::tables(&mut tables);
     CasesText::tables(&mut tables);
+    RunnerText::tables(&mut tables);
     for table in tables {
         for field in table.fields {
             let Some(default) = field.default else { continue };

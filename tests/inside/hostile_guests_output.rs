@@ -200,8 +200,11 @@ fn assert_said(speech: &Speech, verdict: &Verdict) -> Result<(), TestCaseError> 
         return Ok(());
     }
     let statuses = [CheckStatus::Pass, CheckStatus::Warn, CheckStatus::Fail];
-    let expected =
-        if speech.answer.kind == 1 { CheckStatus::Error } else { statuses[usize::from(speech.answer.status())] };
+    let expected = if speech.answer.kind == 1 {
+        CheckStatus::Error
+    } else {
+        statuses[usize::from(speech.answer.status())]
+    };
     prop_assert_eq!(verdict.status, expected, "{}", verdict.message);
     let said = std::str::from_utf8(&speech.answer.texts[0]).unwrap();
     if is_harmless(said, TEXT_BYTES) && said.trim() == said {

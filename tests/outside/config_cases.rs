@@ -68,18 +68,28 @@ fn problems_as_json_have_every_field() {
     let project = Project::with_pipeline("[[sources]]\ntargets = [\"https://a.example/é\", \"htp://b\"]\n");
     project.write("pipelines/two.toml", "[[sources]]\ntargets = [\"https://a.example\"]\n[[checks]]\nplugin = \"latency\"\nconfig.max = \"1s\"\n[[checks]]\nplugin = \"latency\"\nconfig.max = \"1s\"\n");
     let (problems, last, _) = problems(&project, &[]);
-    let keys = ["code", "column", "detail", "end_column", "file", "hint", "level", "line", "message", "others"];
+    let keys =
+        ["code", "column", "detail", "end_column", "file", "hint", "level", "line", "message", "others"];
     for problem in &problems {
         let mut found: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
         found.sort_unstable();
         assert_eq!(found, keys);
     }
     let target = &problems[0];
-    assert_eq!((&target["line"], &target["column"], &target["end_column"]), (&2.into(), &35.into(), &44.into()));
+    assert_eq!(
+        (&target["line"], &target["column"], &target["end_column"]),
+        (&2.into(), &35.into(), &44.into())
+    );
     assert_eq!(target["level"], "error");
     let twice = &problems[1];
-    assert_eq!((&twice["others"][0]["line"], &twice["others"][0]["message"]), (&4.into(), &"the first one is here".into()));
-    assert_eq!((&last["errors"], &last["warnings"], &last["pipelines"]), (&2.into(), &0.into(), &serde_json::json!([])));
+    assert_eq!(
+        (&twice["others"][0]["line"], &twice["others"][0]["message"]),
+        (&4.into(), &"the first one is here".into())
+    );
+    assert_eq!(
+        (&last["errors"], &last["warnings"], &last["pipelines"]),
+        (&2.into(), &0.into(), &serde_json::json!([]))
+    );
 }
 
 /// C13, C14: a clean error in bounded time, whatever the file is.

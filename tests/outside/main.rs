@@ -15,7 +15,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod address_policy;
 mod assertions;
+mod attempts;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
@@ -31,6 +33,7 @@ mod hostile_peers;
 mod hostile_plugins;
 mod list;
 mod lock;
+mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
 mod probe;
@@ -40,6 +43,7 @@ mod reload;
 mod recovery;
 mod remembering;
 mod run_once;
+mod samples;
 mod schedule;
 mod secrets;
 mod sources;

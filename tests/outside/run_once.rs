@@ -42,7 +42,7 @@ targets = [
 }
 
 #[test]
-fn every_target_gets_its_outcome() {
+fn h111_every_target_gets_its_outcome() {
     let server = Server::start();
     let project = Project::with_pipeline(&pipeline(&server));
     let finished = project.run(&["run", "--once", "--format", "json"]).expect_code(1);

@@ -124,6 +124,30 @@ fn k1_no_secret_is_in_what_a_run_leaves() {
     assert!(server.requests().iter().any(|request| request.path.contains("hunter2-query-value")));
 }
 
+/// A secret that changes is used from then on, under the same generation.
+#[test]
+fn a_file_of_a_secret_is_read_again() {
+    let server = Server::start();
+    let (up, headers) = (server.url("/ok"), "x-api-key = { file = \"key\" }");
+    let project = Project::with_pipeline(&format!(
+        "[schedule]\nevery = \"200ms\"\n[[sources]]\ntargets = [\"{up}\"]\n[request]\ntimeout = \"100ms\"\nheaders = {{ {headers} }}\n"
+    ));
+    project.write("pipelines/key", "hunter2-old\n");
+    let mut running = project.start(&["run"]);
+    let sent = |key: &str| {
+        let has = |request: &crate::support::Request| request.headers.iter().any(|line| line.ends_with(key));
+        server.requests().iter().any(has).then_some(())
+    };
+    running.until(LONG, "the old secret", || sent("hunter2-old"));
+    project.write("pipelines/key", "hunter2-new\n");
+    running.until(LONG, "the new secret", || sent("hunter2-new"));
+    running.signal(SIGTERM);
+    let finished = running.wait(Duration::from_secs(30)).expect_code(0);
+    no_canary(&finished.stderr);
+    let rows = project.rows();
+    assert!(rows.probes.iter().all(|row| row["generation"] == rows.probes[0]["generation"]));
+}
+
 #[test]
 fn k1_no_secret_is_in_what_a_killed_run_leaves() {
     let server = Server::start();

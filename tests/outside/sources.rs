@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Project, Running, SIGTERM, Server};
 
 /// Long enough for a loaded machine; nothing waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A listing of the shape of Reddit's `new.json`: submissions by number, the newest first.
 fn listing(server: &Server, numbers: std::ops::RangeInclusive<u32>) -> String {

@@ -48,6 +48,11 @@ fn find() -> Result<Python, String> {
 }
 
 impl Python {
+    /// The program itself.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs a script of `tests/outside/readers/` and returns the JSON it prints.
     pub(crate) fn json(&self, script: &str, arguments: &[&Path]) -> serde_json::Value {
         self.json_in(Path::new(env!("CARGO_MANIFEST_DIR")), script, arguments)

@@ -107,7 +107,8 @@ impl Job {
             Self::Frozen { config, time_ms, memory_bytes } => {
                 let time = std::time::Duration::from_millis(*time_ms);
                 let limits = Limits { time, memory_bytes: *memory_bytes };
-                frozen(engine, &wasm, Configuration { json: config, limits, is_kept: false }).map_err(Outcome::NotFrozen)
+                frozen(engine, &wasm, Configuration { json: config, limits, is_kept: false })
+                    .map_err(Outcome::NotFrozen)
             }
         };
         made.map_or_else(|outcome| outcome, |code| Outcome::Done(Product(code)))

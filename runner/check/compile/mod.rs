@@ -149,14 +149,7 @@ impl Compiler {
         self.cache.as_ref()?.get(&name)?.load(engine).ok()
     }
 
-    fn make(
-        &self,
-        engine: &CheckEngine,
-        wasm: &[u8],
-        job: &Job,
-        trust: Trust,
-        is_kept: bool,
-    ) -> Outcome {
+    fn make(&self, engine: &CheckEngine, wasm: &[u8], job: &Job, trust: Trust, is_kept: bool) -> Outcome {
         let name = job.name(engine, wasm);
         let cache = self.cache.as_ref().filter(|_| is_kept);
         if let Some(product) = cache.and_then(|cache| cache.get(&name)) {

@@ -32,7 +32,8 @@ fn resolved(text: &str) -> (Option<serde_json::Value>, String, Document) {
     let value = document.parse(&mut diagnostics).and_then(|mut table| {
         document.resolve(&mut table, folder.path(), &environment, &mut diagnostics);
         let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
-        let mut context = super::super::Context { document: &document, diagnostics: &mut diagnostics, tag: None };
+        let mut context =
+            super::super::Context { document: &document, diagnostics: &mut diagnostics, tag: None };
         <serde_json::Value as super::super::FromValue>::from_value(&value, &mut context)
     });
     let told = diagnostics.render(false);
@@ -48,9 +49,15 @@ fn values_that_are_found() {
         (r#"a = { file = "token" }"#, r#"{"a":"hunter2-file"}"#),
         (r#"a = [{ env = "TOKEN" }, 1]"#, r#"{"a":["hunter2-token",1]}"#),
         (r#"labels = { a = { env = "TOKEN" } }"#, r#"{"labels":{"a":"hunter2-token"}}"#),
-        ("[[x]]\n[x.config]\na = { b = [{ env = \"TOKEN\" }] }", r#"{"x":[{"config":{"a":{"b":["hunter2-token"]}}}]}"#),
+        (
+            "[[x]]\n[x.config]\na = { b = [{ env = \"TOKEN\" }] }",
+            r#"{"x":[{"config":{"a":{"b":["hunter2-token"]}}}]}"#,
+        ),
         // H117: nothing is done to a "$", wherever it comes from.
-        ("a = \"$HOME ${HOME} $$\"\nb = { env = \"DOLLAR\" }", r#"{"a":"$HOME ${HOME} $$","b":"$HOME and ${HOME} and $$"}"#),
+        (
+            "a = \"$HOME ${HOME} $$\"\nb = { env = \"DOLLAR\" }",
+            r#"{"a":"$HOME ${HOME} $$","b":"$HOME and ${HOME} and $$"}"#,
+        ),
         (r#"a = { env = "QUOTES" }"#, r#"{"a":"a \"quoted\" hunter2"}"#),
         // What only looks like one.
         (r#"labels = { env = "prod" }"#, r#"{"labels":{"env":"prod"}}"#),
@@ -100,7 +107,9 @@ fn values_that_cannot_be_had() {
 
 #[test]
 fn the_document_remembers_what_was_found_where() {
-    let (_, _, document) = resolved("a = { env = \"TOKEN\" }\nb = { file = \"token\" }\nc = { env = \"NO\", default = \"plain\" }");
+    let (_, _, document) = resolved(
+        "a = { env = \"TOKEN\" }\nb = { file = \"token\" }\nc = { env = \"NO\", default = \"plain\" }",
+    );
     let inputs = document.inputs();
     assert_eq!(inputs.len(), 1);
     assert!(inputs[0].ends_with("token"));
@@ -110,5 +119,8 @@ fn the_document_remembers_what_was_found_where() {
     diagnostics.add(Diagnostic::error(Code::BadValue, place, "\"hunter2-token\" is not a word"));
     diagnostics.mask(&document.secrets());
     let told = diagnostics.render(false);
-    assert!(told.contains("a = { env = \"TOKEN\" }") && told.contains("\"<secret>\" is not a word"), "{told}");
+    assert!(
+        told.contains("a = { env = \"TOKEN\" }") && told.contains("\"<secret>\" is not a word"),
+        "{told}"
+    );
 }

@@ -10,9 +10,9 @@ use twox_hash::XxHash3_64;
 
 use super::Site;
 use crate::check::{
-    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError, ConfiguredCheck,
-    EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState, PLUGIN_BYTES_MAX,
-    Plugin, SeverityText, StateStore, checked_limits,
+    self, BUNDLED_NAMES, CheckConfig, CheckEngine, CheckSet, CheckSpec, CheckText, ConfigureError,
+    ConfiguredCheck, EngineError, EngineSettings, Isolation, IsolationText, Limits, LoadError, MemoryState,
+    PLUGIN_BYTES_MAX, Plugin, SeverityText, StateStore, checked_limits,
 };
 use crate::config::schema::{self, Mismatch, Part};
 use crate::config::{
@@ -23,6 +23,9 @@ use crate::pipeline::config::PipelineText;
 
 /// A plugin, or why it is none.
 type Loaded = Result<Arc<Plugin>, Arc<LoadError>>;
+
+/// A pipeline, and the name of one of its checks.
+type CheckKey = (Arc<str>, Arc<str>);
 
 /// A plugin as long as anything uses it, or why it is none.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub struct Workshop {
     plugins: Mutex<HashMap<u64, Cached>>,
     /// By pipeline and name: a check that stays the same through a reload is the same one, with its snapshot
     /// and with what is known of its faults.
-    checks: Mutex<HashMap<(Arc<str>, Arc<str>), Weak<ConfiguredCheck>>>,
+    checks: Mutex<HashMap<CheckKey, Weak<ConfiguredCheck>>>,
     state: Arc<dyn StateStore>,
     /// What identities are made with: nobody can tell a secret by one.
     identity_key: [u8; 32],
@@ -60,7 +63,14 @@ impl Workshop {
         let engine = Arc::new(CheckEngine::with_settings(settings)?);
         // A system without chance gives identities that say more, but they are never told.
         let identity_key = crate::clock::new_secret().unwrap_or_default();
-        Ok(Self { engine, plugins: Mutex::default(), checks: Mutex::default(), state, identity_key, wants_tests: false })
+        Ok(Self {
+            engine,
+            plugins: Mutex::default(),
+            checks: Mutex::default(),
+            state,
+            identity_key,
+            wants_tests: false,
+        })
     }
 
     /// The same, for pipelines whose tests are to be run: what those need is read as well.

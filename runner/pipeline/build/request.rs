@@ -6,9 +6,11 @@ use hyper::body::Bytes;
 use twox_hash::XxHash3_64;
 
 use super::Site;
-use crate::pipeline::settings::RunnerSettings;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
-use crate::fetch::{AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions};
+use crate::fetch::{
+    AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions,
+};
+use crate::pipeline::settings::RunnerSettings;
 
 /// The shortest time-out that can be kept.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);

@@ -56,6 +56,8 @@ pub(super) struct Tested<'a> {
     pub(super) checks: &'a CheckSet,
     /// The method of requests.
     pub(super) method: &'a http::Method,
+    /// Whether what stands in the file is wrong by itself: then what seems to be missing may just be wrong.
+    pub(super) is_wrong: bool,
     /// Whether the files that hold bodies are read, for tests that are to be run.
     pub(super) with_files: bool,
 }
@@ -81,24 +83,15 @@ fn test(
     let problems = diagnostics.count(Level::Error);
     let target = self::target(target.as_ref(), tested, document, diagnostics);
     let started_at = moment(started_at, document, diagnostics);
-    let mut canned = |text: &Located<AnswerText>| {
-        text.value.response(tested.with_files).canned(document, diagnostics)
-    };
+    let mut canned =
+        |text: &Located<AnswerText>| text.value.response(tested.with_files).canned(document, diagnostics);
     let before: Vec<_> = before.iter().filter_map(&mut canned).collect();
     let last = match response {
         Some(response) => canned(response),
         None => Some(Canned::default()),
     };
-    if response.is_none() && failure.is_none() {
-        let message = "a test has a response, or a failure";
-        let hint = "add response = { status = 200 }, or failure = \"connect_refused\"";
-        diagnostics.add(Diagnostic::error(Code::MissingKey, place.clone(), message).hint(hint));
-    } else if failure.is_none()
-        && let Some(response) = response.as_ref().filter(|response| response.value.status.is_none())
-    {
-        let message = "a response has a status";
-        let hint = "add status = 200; where there is no whole response, say why: failure = \"timeout\"";
-        diagnostics.add(Diagnostic::error(Code::MissingKey, response.place(document), message).hint(hint));
+    if failure.is_none() && !tested.is_wrong {
+        needs_status(response.as_ref(), &place, document, diagnostics);
     }
     expectation(expect, tested, document, diagnostics);
     let (target, started_at, mut last) = (target?, started_at?, last?);
@@ -108,7 +101,7 @@ fn test(
     let observed = |canned: Canned| {
         Arc::new(canned.requested_by(tested.method.clone()).observed(Arc::clone(&target), started_at))
     };
-    let test = PipelineTest {
+    let checked = PipelineTest {
         name: name.clone(),
         place,
         before: before.into_iter().map(observed).collect(),
@@ -116,7 +109,30 @@ fn test(
         outcome: expect.value.outcome.map(Outcome::from),
         checks: expect.value.checks.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect(),
     };
-    (diagnostics.count(Level::Error) == problems).then_some(test)
+    (diagnostics.count(Level::Error) == problems).then_some(checked)
+}
+
+/// Tells of a test that shows nothing: where the attempt has not failed there is a response, with a status.
+fn needs_status(
+    response: Option<&Located<AnswerText>>,
+    test: &Place,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) {
+    let (place, message, hint) = match response {
+        None => (
+            test.clone(),
+            "a test has a response, or a failure",
+            "add response = { status = 200 }, or failure = \"connect_refused\"",
+        ),
+        Some(response) if response.value.status.is_none() => (
+            response.place(document),
+            "a response has a status",
+            "add status = 200; where there is no whole response, say why: failure = \"timeout\"",
+        ),
+        Some(_) => return,
+    };
+    diagnostics.add(Diagnostic::error(Code::MissingKey, place, message).hint(hint));
 }
 
 fn target(
@@ -151,7 +167,7 @@ fn expectation(
     diagnostics: &mut Diagnostics,
 ) {
     let OutcomeExpectText { outcome, checks } = &expect.value;
-    if outcome.is_none() && checks.is_empty() {
+    if outcome.is_none() && checks.is_empty() && !tested.is_wrong {
         let message = "a test expects an outcome, or what checks say";
         let hint = "add outcome = \"up\", or checks = { status = \"pass\" }";
         let diagnostic = Diagnostic::error(Code::MissingKey, expect.place(document), message);
@@ -225,7 +241,7 @@ impl PipelineTest {
             for (name, MetricText(wanted)) in metrics.into_iter().flatten() {
                 let told = verdict.into_iter().flat_map(|verdict| &verdict.metrics);
                 // The last value of a name counts.
-                let got = told.filter(|(told, _)| told == name).map(|(_, value)| *value).last();
+                let got = told.rev().find(|(told, _)| told == name).map(|(_, value)| *value);
                 if got != Some(*wanted) {
                     let got = got.map_or_else(|| "nothing".to_owned(), |got| got.to_string());
                     all.push(Mismatch::new(&format!("{what}.metrics.{name}"), wanted.to_string(), got));

@@ -64,10 +64,10 @@ impl Line {
         let own = OwnPlaces::new(live.built.limits);
         let supplies = Supplies::new(Arc::clone(&stages), Arc::clone(&live.built.name), stop.clone());
         let flight = Flight::default();
-        let mut line = Self { stages, live, own, roster, supplies, flight, orders, stop };
-        line.supplies.change(&line.live.built.supplies);
-        line.merge(None);
-        line
+        let mut new = Self { stages, live, own, roster, supplies, flight, orders, stop };
+        new.supplies.change(&new.live.built.supplies);
+        new.merge(None);
+        new
     }
 
     pub(super) fn stages(&self) -> &Arc<Stages> {

@@ -59,7 +59,7 @@ fn stages(grace: Duration) -> Arc<Stages> {
             RecordFolders { data: "unused".into(), runner: "main".into(), run_id: "unused".into() },
             &clock,
         ),
-        places: Places::new(4),
+        places: Arc::new(Places::new(4)),
         once: false,
         seen: None,
         grace,
@@ -106,12 +106,13 @@ async fn told(
     let probe = probe(built, &results);
     probe.first_attempt(&stages);
     flight.start(probe, task);
-    level.into_iter().for_each(|level| switch.raise(level));
+    if let Some(level) = level {
+        switch.raise(level);
+    }
     flight.land(&stages, stop).await;
     drop(results);
     writer.drained().await.unwrap();
-    let seen = seen.0.lock().unwrap().clone();
-    seen
+    std::mem::take(&mut *seen.0.lock().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,13 @@ use super::plan::DocumentPlan;
 use super::{Supplied, SupplyContext, Updates};
 use crate::config::parse_duration;
 use crate::model::Target;
-use crate::source::{Loaded, printable_url, read_groups};
+use crate::source::{Loaded, read_groups};
 
 /// Fetches the document again and again, and tells of what has changed. Ends when nobody listens any more, or after
 /// the first one if that was asked for.
 pub(super) async fn follow(plan: &DocumentPlan, context: &SupplyContext, updates: &Updates) {
     let mut documents = Documents::new(plan, context);
-    let mut health = Health::new(&context.pipeline, printable_url(plan.url.as_str()));
+    let mut health = Health::new(&context.pipeline, plan);
     let mut given: Option<Vec<Arc<Target>>> = None;
     loop {
         let began = context.clock.now();
@@ -35,7 +35,7 @@ pub(super) async fn follow(plan: &DocumentPlan, context: &SupplyContext, updates
                 true
             }
             Err(why) => {
-                health.failed(&why, given.is_some());
+                health.failed(why, given.is_some());
                 false
             }
         };

@@ -2,25 +2,32 @@
 
 use std::sync::Arc;
 
-use crate::source::{Problems, SourceProblem};
+use super::plan::DocumentPlan;
+use crate::config::SecretTexts;
+use crate::source::{Problems, SourceProblem, printable_url};
 
 /// How a source is, and who it is.
 pub(super) struct Health {
     pipeline: Arc<str>,
     /// As the log may show it.
     source: String,
+    secrets: SecretTexts,
     failed: bool,
     left_out: bool,
     forgets: bool,
 }
 
 impl Health {
-    pub(super) fn new(pipeline: &Arc<str>, source: String) -> Self {
-        Self { pipeline: Arc::clone(pipeline), source, failed: false, left_out: false, forgets: false }
+    pub(super) fn new(pipeline: &Arc<str>, plan: &DocumentPlan) -> Self {
+        let secrets = plan.secrets.clone();
+        let source = secrets.mask(&printable_url(plan.url.as_str())).into_owned();
+        let pipeline = Arc::clone(pipeline);
+        Self { pipeline, source, secrets, failed: false, left_out: false, forgets: false }
     }
 
     /// Its document could not be had, or not be read.
-    pub(super) fn failed(&mut self, why: &str, had_one: bool) {
+    pub(super) fn failed(&mut self, mut why: String, had_one: bool) {
+        self.secrets.mask_quoted_in(&mut why);
         if std::mem::replace(&mut self.failed, true) {
             tracing::debug!(pipeline = %self.pipeline, source = self.source, "still no targets: {why}");
             return;
@@ -55,7 +62,7 @@ impl Health {
                 source = self.source,
                 left_out = left_out.count(),
                 "a source has targets that are wrong; the first is {}",
-                shown(first)
+                self.secrets.mask(&shown(first))
             );
         }
     }

@@ -60,7 +60,7 @@ impl<'p> Follow<'p> {
         context: &'p SupplyContext,
         updates: &'p Updates,
     ) -> Self {
-        let mut health = Health::new(&context.pipeline, printable_url(plan.document.url.as_str()));
+        let mut health = Health::new(&context.pipeline, &plan.document);
         let memory = match &plan.only_new {
             Some(only_new) => Memory::open(only_new, context, &mut health).await,
             None => Memory { seen: Seen::in_memory(), kept: Kept::default(), is_first: true },
@@ -133,7 +133,7 @@ impl<'p> Follow<'p> {
                 true
             }
             Err(why) => {
-                self.health.failed(&why, self.has_looked);
+                self.health.failed(why, self.has_looked);
                 false
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::Place;
+use crate::config::{Place, SecretTexts};
 use crate::fetch::RequestSpec;
 use crate::source::ListingShape;
 
@@ -77,6 +77,8 @@ pub(in crate::pipeline) struct DocumentPlan {
     pub(in crate::pipeline) every: Duration,
     /// How it is asked for, but for what depends on the answer before.
     pub(in crate::pipeline) request: RequestSpec,
+    /// What no message may show.
+    pub(in crate::pipeline) secrets: SecretTexts,
 }
 
 /// A listing.

@@ -1,6 +1,8 @@
 //! Hot reload, as editors and tools do it to the files: `cases.toml` has the cases.
 
 mod steps;
+mod swaps;
+mod under_load;
 
 use std::time::Duration;
 

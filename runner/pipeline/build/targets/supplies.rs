@@ -196,7 +196,15 @@ impl Checker<'_> {
                 self.add(Code::RequestUnusable, place, problem.to_string(), None);
             }
         }
-        Some((DocumentPlan { url: url?, every: text.every.value, request }, secrets))
+        Some((
+            DocumentPlan {
+                url: url?,
+                every: text.every.value,
+                request,
+                secrets: self.site.document.secrets(),
+            },
+            secrets,
+        ))
     }
 
     fn url(&mut self, text: &Located<String>) -> Option<Url> {

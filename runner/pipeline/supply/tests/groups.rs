@@ -71,7 +71,7 @@ async fn one_look_ends_also_where_it_fails() {
 
 #[tokio::test]
 async fn a_document_beyond_the_limit_is_refused() {
-    let server = Server::start(|_, _| ok(group(&"\"a\",".repeat(1_000).trim_end_matches(','))));
+    let server = Server::start(|_, _| ok(group("\"a\",".repeat(1_000).trim_end_matches(','))));
     let mut source = Running::start(&plan(&server.url("/"), "max_size = \"1KiB\""), None, true);
     assert_eq!(source.taken().await, "ended");
     let mut source = Running::start(&plan(&server.url("/"), "max_size = \"10KiB\""), None, true);

@@ -217,7 +217,9 @@ async fn many_new_items_come_in_batches_while_earlier_ones_are_probed() {
     }
     let expected: Vec<String> = (1..=2_500).map(|number| format!("s{number}")).collect();
     assert_eq!(names, expected);
-    receipts.into_iter().for_each(|receipt| receipt.probed(None));
+    for receipt in receipts {
+        receipt.probed(None);
+    }
     reddit.submit(1);
     assert_eq!(source.taken().await, "once s2501");
     source.stop().await;

@@ -30,7 +30,8 @@ async fn next(updates: &mut mpsc::Receiver<SupplyUpdate>) -> SupplyUpdate {
 
 #[tokio::test]
 async fn every_line_comes_once_in_order_and_the_end_is_told() {
-    let text: String = (0..2_000).map(|n| format!("http://a/{n}\nnot a url {n}\n\n")).collect();
+    let text = (0..2_000).map(|number| format!("http://a/{number}\nnot a url {number}\n\n"));
+    let text = text.collect::<Vec<_>>().concat();
     let (mut updates, task) = start(io::Cursor::new(text));
     let mut urls = Vec::new();
     loop {
