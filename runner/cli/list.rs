@@ -212,8 +212,8 @@ fn targets_as_json(pipeline: &Built, now: UnixNanos, page: &mut Page) -> std::io
 fn targets_as_text(pipeline: &Built, now: UnixNanos, page: &mut Page) -> std::io::Result<()> {
     let secrets = &pipeline.secrets;
     let width = |target: &Arc<Target>| target.name.chars().count().min(NAME_WIDTH);
-    let width = pipeline.targets.iter().map(width).max().unwrap_or_default();
-    if width > 0 {
+    let width = pipeline.targets.iter().map(width).max().unwrap_or_default().max("target".len());
+    if !pipeline.targets.is_empty() {
         page.add(&format!("  {:24}  {:8}  {:width$}  url, labels\n", "due at", "every", "target"))?;
     }
     let mut forecast = Forecast::new(&pipeline.name, &pipeline.timing, now);

@@ -16,6 +16,11 @@ const PLAIN: &[(&[&str], i32)] = &[
     (&["validate", "pipelines"], 0),
     (&["validate", "pipelines/nowhere.toml"], 78),
     (&["validate", "broken"], 78),
+    (&["list", "pipelines"], 0),
+    (&["list", "broken"], 78),
+    (&["probe"], 2),
+    (&["probe", "nobody", "--pipeline", "shop"], 2),
+    (&["probe", "http://127.0.0.1:9/", "--pipeline", "shop", "broken"], 78),
 ];
 
 const WITH_DATA: &[(&[&str], i32)] = &[
