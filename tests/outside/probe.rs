@@ -9,9 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::support::{LONG, Project, Running, Server};
 
+/// See [`PLAIN`].
+type Case = (&'static str, i32, &'static str, Option<&'static str>, &'static [&'static str]);
+
 /// A path of the website, and what a probe of it comes to: the exit code, the outcome, the phase or the check to
 /// blame, and words of the page.
-const PLAIN: &[(&str, i32, &str, Option<&str>, &[&str])] = &[
+const PLAIN: &[Case] = &[
     (
         "/ok",
         0,
@@ -305,6 +308,15 @@ fn k1_no_secret_is_shown() {
     let url = format!("http://{address}/x?token=hunter2-on-the-command-line&page=3");
     let page = project.run_plain(&["probe", &url]).expect_code(0).stdout;
     assert!(!page.contains("hunter2") && page.contains("page=3"), "{page}");
+    let leave = format!("http://{address}/leave");
+    let page = project.run_plain(&["probe", &leave]).expect_code(0).stdout;
+    assert!(!page.contains("hunter2") && page.contains("/x?page=4&token=<secret>"), "{page}");
+    project.write(
+        "pipelines/stay.toml",
+        format!("[[sources]]\ntargets = [\"{leave}\"]\n[request]\nfollow_redirects = false\n"),
+    );
+    let page = project.run_plain(&["probe", &leave, "--pipeline", "stay"]).expect_code(1).stdout;
+    assert!(page.contains("location: /x?page=4&token=<secret>"), "{page}");
 }
 
 /// A website that answers with what it was sent, in a header and in the body.
@@ -330,6 +342,11 @@ fn mirror() -> SocketAddr {
             let _ = reader.read_exact(&mut sent);
             let echo = lines.join(" ");
             let body = format!("you sent: post\n{echo}\n{}\n", String::from_utf8_lossy(&sent));
+            if echo.starts_with("GET /leave") {
+                let location = "location: /x?page=4&token=hunter2-of-a-redirect\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(format!("HTTP/1.1 302 Found\r\n{location}").as_bytes());
+                continue;
+            }
             let head = format!(
                 "HTTP/1.1 200 OK\r\nx-echo: {echo}\r\nset-cookie: id=hunter2-from-the-server; path=/\r\n"
             );

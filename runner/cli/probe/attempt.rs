@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::header::HeaderMap;
+use http::header::{self, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 
 use super::blame::Blame;
 use super::body::Body;
 use super::subject::Subject;
-use crate::check::{Observed, Record, RecordRules, is_plain_header};
-use crate::cli::shown::{shown_name, shown_url};
+use crate::check::{CallNote, Observed, Record, RecordRules, is_plain_header};
+use crate::cli::shown::{secrets_of_url, shown_name, shown_url};
 use crate::clock::{Clock, UnixNanos};
 use crate::config::{SECRET_MARK, SecretTexts};
 use crate::fetch::{Fetcher, FetcherConfig, Request};
@@ -88,8 +88,8 @@ impl Attempt {
             exchange,
             verdicts: judgement.verdicts,
         };
-        let seen = mask(&mut row, &judgement.notes, subject);
-        let secrets = &subject.secrets;
+        let secrets = &all_secrets(subject, &row.exchange);
+        let seen = mask(&mut row, &judgement.notes, subject, secrets);
         let reason = subject.maintenance.reason(started_at, &subject.target);
         Self {
             has_pipeline: subject.pipeline.is_some(),
@@ -135,10 +135,21 @@ pub(super) fn civil(unix_s: i64) -> Option<String> {
     Timestamp::from_second(unix_s).ok().map(|moment| moment.to_string())
 }
 
+/// What is known to be secret, with what the addresses of redirects have in their queries.
+fn all_secrets(subject: &Subject, exchange: &Exchange) -> SecretTexts {
+    let urls = exchange.hops.iter().map(|hop| &hop.url).chain(&exchange.final_url);
+    SecretTexts::new(subject.secrets.expose().chain(urls.flat_map(|url| secrets_of_url(url))))
+}
+
 /// Takes all that may be a secret out of a row, by the rules of records: those that the pipeline names, those that
 /// the request sends, and those that a response shows. What the checks saw of it, without its secrets.
-fn mask(row: &mut ProbeResult, notes: &[crate::check::CallNote], subject: &Subject) -> Arc<Observed> {
-    let Subject { request, secrets, .. } = subject;
+fn mask(
+    row: &mut ProbeResult,
+    notes: &[CallNote],
+    subject: &Subject,
+    secrets: &SecretTexts,
+) -> Arc<Observed> {
+    let request = &subject.request;
     let sent: Vec<(String, String)> = request
         .headers()
         .iter()
@@ -155,6 +166,9 @@ fn mask(row: &mut ProbeResult, notes: &[crate::check::CallNote], subject: &Subje
     let urls = exchange.final_url.iter_mut().chain(exchange.hops.iter_mut().map(|hop| &mut hop.url));
     for url in urls {
         *url = shown_url(url, secrets);
+    }
+    if let Some(head) = &mut exchange.head {
+        mask_locations(&mut head.headers, secrets);
     }
     if let Some(reason) = exchange.tls.as_mut().and_then(|tls| tls.verify_error.as_mut()) {
         secrets.mask_in(reason);
@@ -174,6 +188,17 @@ fn mask(row: &mut ProbeResult, notes: &[crate::check::CallNote], subject: &Subje
     record.observed
 }
 
+/// The addresses in a response's head may have secrets in their queries, as any other.
+fn mask_locations(headers: &mut HeaderMap, secrets: &SecretTexts) {
+    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+        let Some(value) = headers.get_mut(&name) else { continue };
+        let shown = shown_url(&String::from_utf8_lossy(value.as_bytes()), secrets);
+        if let Ok(shown) = HeaderValue::from_bytes(shown.as_bytes()) {
+            *value = shown;
+        }
+    }
+}
+
 /// The path and query of a URL that may be shown; the whole of what is none.
 fn path_of(url: &str) -> String {
     let Some((_, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -187,18 +212,15 @@ fn path_of(url: &str) -> String {
 fn headers(request: &Request, shown_url: &str, secrets: &SecretTexts) -> Vec<(String, String)> {
     let given: &HeaderMap = request.headers();
     let mut headers = Vec::with_capacity(given.len() + 1);
-    if !given.contains_key(http::header::HOST) {
+    if !given.contains_key(header::HOST) {
         let authority = shown_url.split_once("://").map_or(shown_url, |(_, rest)| rest);
         let end = authority.find(['/', '?']).unwrap_or(authority.len());
         headers.push(("host".to_owned(), authority[..end].to_owned()));
     }
     for (name, value) in given {
         let text = String::from_utf8_lossy(value.as_bytes());
-        let shown = if is_plain_header(name.as_str()) {
-            secrets.mask(&text).into_owned()
-        } else {
-            SECRET_MARK.to_owned()
-        };
+        let shown =
+            if is_plain_header(name.as_str()) { shown_name(&text, secrets) } else { SECRET_MARK.to_owned() };
         headers.push((name.as_str().to_owned(), shown));
     }
     if let Some(body) = request.body().filter(|body| !body.is_empty()) {
