@@ -84,6 +84,8 @@ pub struct Runner {
     writers: Writers,
     left: Left,
     faults: u64,
+    /// The runner's state folder, until what checks remember has its place there.
+    remember_in: Option<PathBuf>,
     stop: Stop,
 }
 
@@ -141,14 +143,12 @@ impl Runner {
         let writers = Writers::new(&name, &run_id);
         let left = Arc::new(options.limit.unwrap_or(u64::MAX).into());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
-        let mut runner = Self { options, allowed, stages, running, tasks, writers, left, faults: 0, stop };
+        let remember_in = Some(state);
+        let mut runner =
+            Self { options, allowed, stages, running, tasks, writers, left, faults: 0, remember_in, stop };
         let begun = runner.change(pipelines, &[]).await;
         if let Some(error) = begun.into_iter().find_map(|changed| changed.merged.err()) {
             return Err(error);
-        }
-        // Under the locks that the writers have taken.
-        if let Some(store) = &runner.options.state {
-            store.keep_in(&state);
         }
         tracing::info!(run_id, runner = name, pipelines = runner.running.len(), in_flight, "probing");
         Ok(runner)
@@ -171,6 +171,12 @@ impl Runner {
         let all = self.wanted(&next, gone);
         let all: Vec<&Built> = all.iter().map(AsRef::as_ref).collect();
         let senders = self.writers.open_for(&all, &self.options).await;
+        // Under the locks that the writers have taken, and before anything remembers.
+        if senders.iter().any(Result::is_ok)
+            && let Some((store, place)) = self.options.state.as_ref().zip(self.remember_in.take())
+        {
+            store.keep_in(&place);
+        }
         let senders: BTreeMap<Arc<str>, _> =
             all.iter().map(|built| Arc::clone(&built.name)).zip(senders).collect();
         let mut changed = Vec::new();

@@ -7,6 +7,7 @@ use std::fs;
 use std::future::pending;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -40,6 +41,8 @@ pub(super) struct Writers {
     run_id: Arc<str>,
     open: BTreeMap<Key, Open>,
     closing: Vec<Closing>,
+    /// The number of the next file in folders that were written to before: no name comes twice in a run.
+    numbers: BTreeMap<Key, u32>,
     /// What those came to that have ended.
     ended: RunSummary,
     folders: Vec<PathBuf>,
@@ -48,6 +51,8 @@ pub(super) struct Writers {
 /// A writer at work, and how.
 struct Open {
     writer: Writer,
+    /// The number of its first file.
+    first_number: u32,
     rules: Option<StoreRules>,
     followers: Vec<String>,
 }
@@ -55,6 +60,8 @@ struct Open {
 /// A writer that nobody wants any more: it ends with the last row of those that were in flight.
 struct Closing {
     key: Key,
+    first_number: u32,
+    counters: Arc<WriterCounters>,
     signal: StopSignal,
     end: JoinHandle<End>,
 }
@@ -70,6 +77,7 @@ impl Writers {
             run_id: run_id.into(),
             open: BTreeMap::new(),
             closing: Vec::new(),
+            numbers: BTreeMap::new(),
             ended: RunSummary::default(),
             folders: Vec::new(),
         }
@@ -117,10 +125,12 @@ impl Writers {
             return Ok(sender);
         }
         self.wait_for_closing(key).await;
+        let first_number = self.numbers.get(key).copied().unwrap_or(1);
         let shown = parquet.as_ref().map(|spec| spec.results.clone());
         let spec = WriterSpec {
             parquet,
             followers,
+            first_number,
             capacity: RESULTS_WAITING,
             runner: Arc::clone(&self.runner),
             run_id: Arc::clone(&self.run_id),
@@ -131,16 +141,25 @@ impl Writers {
         let writer = started.map_err(|_| SinkError::StillWriting)??;
         self.folders.extend(shown.filter(|folder| !self.folders.contains(folder)));
         let sender = writer.sender();
-        self.open.insert(key.clone(), Open { writer, rules, followers: names });
+        self.open.insert(key.clone(), Open { writer, first_number, rules, followers: names });
         Ok(sender)
     }
 
     /// Its lock is held until it has ended.
     async fn wait_for_closing(&mut self, key: &Key) {
-        for closing in self.closing.iter_mut().filter(|closing| closing.key == *key) {
-            while !closing.end.is_finished() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let (ended, others) =
+            std::mem::take(&mut self.closing).into_iter().partition(|closing| closing.key == *key);
+        self.closing = others;
+        self.note_ended(ended).await;
+    }
+
+    /// Waits for these, and notes what they came to.
+    async fn note_ended(&mut self, ended: Vec<Closing>) {
+        for closing in ended {
+            let Closing { key, first_number, counters, end, .. } = closing;
+            self.ended.add_end(end.await.ok());
+            let segments = counters.segments.load(Ordering::Relaxed);
+            self.numbers.insert(key, first_number.saturating_add(segments as u32));
         }
     }
 
@@ -149,14 +168,12 @@ impl Writers {
         let (ended, closing): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.closing).into_iter().partition(|closing| closing.end.is_finished());
         self.closing = closing;
-        for closing in ended {
-            self.ended.add_end(closing.end.await.ok());
-        }
+        self.note_ended(ended).await;
         let wanted: HashSet<Key> = pipelines.iter().map(|pipeline| key_of(pipeline, &options.data)).collect();
         let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.open).into_iter().partition(|(key, _)| wanted.contains(key));
         self.open = stay;
-        self.closing.extend(go.into_iter().map(|(key, open)| Closing::begin(key, open.writer)));
+        self.closing.extend(go.into_iter().map(|(key, open)| Closing::begin(key, open)));
     }
 
     /// Waits until every writer has sealed its files: as long as it takes in a run that ends by itself,
@@ -164,7 +181,7 @@ impl Writers {
     pub(super) async fn sealed(self, stages: &Stages, mut stop: Stop) -> RunSummary {
         let Self { open, mut closing, ended, folders, .. } = self;
         let mut summary = ended.of(stages, folders);
-        closing.extend(open.into_iter().map(|(key, open)| Closing::begin(key, open.writer)));
+        closing.extend(open.into_iter().map(|(key, open)| Closing::begin(key, open)));
         let signals: Vec<_> = closing.iter().map(|closing| closing.signal.clone()).collect();
         let hurry = async {
             stop.reached(StopLevel::Drain).await;
@@ -187,11 +204,13 @@ impl Writers {
 }
 
 impl Closing {
-    fn begin(key: Key, writer: Writer) -> Self {
+    fn begin(key: Key, open: Open) -> Self {
+        let Open { writer, first_number, .. } = open;
         let signal = writer.stop_signal();
         let counters = Arc::clone(writer.counters());
-        let end = spawn("sink-end", async move { (writer.drained().await, counters) });
-        Self { key, signal, end }
+        let told = Arc::clone(&counters);
+        let end = spawn("sink-end", async move { (writer.drained().await, told) });
+        Self { key, first_number, counters, signal, end }
     }
 }
 

@@ -37,6 +37,8 @@ counters! {
     check_rows_published;
     /// Rows of `probes` that came out of journals of earlier runs.
     rows_recovered;
+    /// Segments begun: each has a number of its own in the run.
+    segments;
     /// Files published.
     files;
     /// Bytes of the files published.

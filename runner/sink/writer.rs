@@ -58,6 +58,9 @@ pub struct WriterSpec {
     pub parquet: Option<ParquetSpec>,
     /// Who else gets results.
     pub followers: Vec<FollowerSpec>,
+    /// The number of its first file in this run, from 1: one that writes where another one of the run did goes
+    /// on counting.
+    pub first_number: u32,
     /// Results that may wait in the queue, at least 1.
     pub capacity: usize,
     /// The clock.
@@ -187,13 +190,14 @@ impl Writer {
     /// Opens the sink and starts its thread. Makes folders and takes the lock, so it may block for a
     /// moment; journals of earlier runs are converted by another thread while results come in already.
     pub fn start(spec: WriterSpec) -> Result<Self, SinkError> {
-        let WriterSpec { runner, run_id, parquet, followers, capacity, clock } = spec;
+        let WriterSpec { runner, run_id, parquet, followers, first_number, capacity, clock } = spec;
         let clock = SinkClock::here(clock);
         let counters = Arc::new(WriterCounters::default());
         let (stop_signal, stop) = StopSignal::new(clock.clone());
         let store = parquet
             .map(|spec| Store::open(&spec, &runner, Arc::clone(&run_id), Arc::clone(&counters), stop.clone()))
-            .transpose()?;
+            .transpose()?
+            .map(|store| store.numbered_from(first_number));
         let (queue, received) = mpsc::channel(capacity.max(1));
         let (report, done) = oneshot::channel();
         let thread = SinkThread {

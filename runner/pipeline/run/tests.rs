@@ -77,6 +77,7 @@ fn writer(seen: &Seen) -> Writer {
         run_id: crate::clock::new_run_id().into(),
         parquet: None,
         followers: vec![follower],
+        first_number: 1,
         capacity: 8,
         clock: Clock::system(),
     })

@@ -21,6 +21,7 @@ fn spec(folder: &Path, parquet: bool, followers: Vec<FollowerSpec>) -> WriterSpe
         run_id: samples::RUN.into(),
         parquet: parquet.then(|| ParquetSpec::new(folder.join("results"))),
         followers,
+        first_number: 1,
         capacity: 128,
         clock: Clock::system(),
     }

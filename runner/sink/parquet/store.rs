@@ -119,6 +119,13 @@ impl Store {
         })
     }
 
+    /// Goes on counting files from a number: a folder may be opened again in one run, and no name comes
+    /// twice.
+    #[must_use]
+    pub(crate) fn numbered_from(self, first_number: u32) -> Self {
+        Self { next_number: first_number, ..self }
+    }
+
     /// Closes files, and forces them to the disk, by other rules from now on; files that are open are
     /// closed by them too.
     pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
@@ -219,6 +226,7 @@ impl Store {
         let path = self.folders.journal_of(&name);
         let journal = Journal::create(path.clone()).map_err(SinkError::io("create", &path))?;
         self.next_number += 1;
+        add(&self.counters.segments, 1);
         if self.fsync == Fsync::Each {
             sync_folder(&folder)?;
         }

@@ -24,6 +24,7 @@ fn spec(folder: &Path) -> WriterSpec {
         run_id: samples::RUN.into(),
         parquet: Some(ParquetSpec::new(folder.join("results"))),
         followers: Vec::new(),
+        first_number: 1,
         capacity: 1_024,
         clock: Clock::system(),
     }
