@@ -117,7 +117,10 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> 
         .thread_name("io")
         .build()
         .context("cannot start the I/O threads")?;
-    Ok(runtime.block_on(future))
+    let done = runtime.block_on(future);
+    // What has to be finished has been waited for; files that are read for a reload have not.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// What a run shows on standard output.

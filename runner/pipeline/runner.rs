@@ -248,6 +248,11 @@ impl Runner {
         &self.stages
     }
 
+    /// What asks this runner to end.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
     /// The generations that run.
     pub fn running(&self) -> impl Iterator<Item = &Arc<Built>> {
         self.running.values().map(|running| &running.live.built)

@@ -12,7 +12,7 @@ use super::load::{Loaded, Loader};
 use super::prints::Printed;
 use super::report::{PipelineChange, ReloadReport, generations};
 use crate::clock::{Clock, Instant};
-use crate::pipeline::{Changed, Runner};
+use crate::pipeline::{Changed, Runner, StopLevel};
 
 /// Between two looks without a hint, where there are hints, and where there are none.
 const POLL: Duration = Duration::from_secs(2);
@@ -84,7 +84,8 @@ pub struct Follow {
     pub clock: Clock,
 }
 
-/// Follows the files of a run until all its pipelines have ended.
+/// Follows the files of a run until all its pipelines have ended, or its end is asked for while a reload is
+/// under way.
 pub async fn follow(runner: &mut Runner, follow: Follow) {
     let Follow { loader, watch, asked, tell, clock } = follow;
     let hints = if watch == WatchMode::Auto { Hints::listen() } else { Hints::none() };
@@ -100,12 +101,16 @@ pub async fn follow(runner: &mut Runner, follow: Follow) {
         number: 0,
     };
     follower.listen();
+    let mut stop = runner.stop();
     loop {
         tokio::select! {
             () = runner.ended() => return,
             began = follower.change() => {
-                follower.reload(runner, began).await;
-                follower.listen();
+                // A plugin may take minutes to compile: an end does not wait for that.
+                tokio::select! {
+                    () = follower.reload(runner, began) => follower.listen(),
+                    () = stop.reached(StopLevel::Drain) => return,
+                }
             }
         }
     }

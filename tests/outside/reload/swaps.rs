@@ -99,6 +99,29 @@ fn a_plugin_that_is_torn_while_it_is_copied_changes_nothing() {
 }
 
 #[test]
+fn s3_an_end_does_not_wait_for_a_reload() {
+    let server = Server::start();
+    let project = Project::with_pipeline(&pipeline(&server.url("/ok"), ""));
+    let mut running = project.start(&["run"]);
+    running.until(LONG, "probes", || server.reached(2));
+    // More than a minute of compiling.
+    let bomb = &crate::bombs::BOMBS[0];
+    project.write("pipelines/bomb.wasm", bomb.component(bomb.most));
+    let text = pipeline(&server.url("/ok"), "") + "[[checks]]\nplugin = \"bomb.wasm\"\n";
+    project.write("pipelines/shop.toml", text);
+    let children = format!("/proc/{}/task", running.pid());
+    running.until(LONG, "the compiler at work", || {
+        let tasks = std::fs::read_dir(&children).ok()?;
+        let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+        tasks.flatten().filter_map(of_task).any(|children| !children.trim().is_empty()).then_some(())
+    });
+    running.signal(SIGTERM);
+    let finished = running.wait(Duration::from_secs(12)).expect_code(0);
+    assert!(!finished.stderr.contains("another generation"), "{}", finished.stderr);
+    project.rows().expect_whole();
+}
+
+#[test]
 fn c21_a_sink_that_moves_seals_its_files_and_loses_nothing() {
     let server = Server::start();
     let sink = |path: &str| format!("[[sinks]]\ntype = \"parquet\"\npath = \"{path}\"\n");
