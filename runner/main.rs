@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 /// Has glibc give back what is free. By default it keeps a heap for several threads each, and learns to take
-/// large texts from them: reloads, which read such texts on threads that come and go, made 73 MB grow to 333 MB in
-/// a thousand of them, nearly all of it free. So it does in one heap, and large blocks are the system's. Figures:
-/// `tests/bench/reloads.py`.
+/// large texts from them: reloads, which read such texts on threads that come and go, made 52 MB grow to 97 MB in
+/// five hundred of them, nearly all of it free. So it does in one heap, and large blocks are the system's: 32 MB
+/// stayed 32 MB. Figures: `tests/bench/reloads.py`.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt has no safe form")]
 fn keep_memory_flat() {

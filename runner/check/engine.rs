@@ -22,9 +22,6 @@ const INSTANCES: u32 = 512;
 /// Memory slots, 37 GiB of address space. Many more than calls at one time: a slot keeps the image of
 /// the plugin that it held last, and to give it another costs more than the call itself.
 const MEMORIES: u32 = 128;
-/// Slots that keep their image while nobody uses them. With as many as there are slots, each new generation of a
-/// check took one that was never used, with a megabyte of its own, until all 128 were.
-const WARM: u32 = 32;
 /// Bytes of a slot that are reset by copying instead of by a system call.
 const KEEP_RESIDENT: usize = 256 << 10;
 /// Address space kept free behind each slot, so that most bounds checks can be left out.
@@ -220,7 +217,7 @@ fn pool(reset: MemoryReset) -> PoolingAllocationConfig {
     pool.total_tables(MEMORIES * 2);
     pool.max_tables_per_module(4);
     pool.table_elements(TABLE_ELEMENTS);
-    pool.max_unused_warm_slots(WARM);
+    pool.max_unused_warm_slots(MEMORIES);
     // Without these a fresh instance costs four times as much: every page that was unmapped is a fault for
     // the next instance, and every component has a page or two of tables.
     let resident = if reset == MemoryReset::Unmap { 0 } else { KEEP_RESIDENT };
