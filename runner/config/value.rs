@@ -270,6 +270,34 @@ impl FromValue for u64 {
     }
 }
 
+/// A number, whole or not, and finite.
+impl FromValue for f64 {
+    fn type_text() -> String {
+        "number".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "number" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let number = match value.get_ref() {
+            DeValue::Integer(found) => {
+                i64::from_str_radix(found.as_str(), found.radix()).ok().map(|whole| whole as Self)
+            }
+            DeValue::Float(found) => found.as_str().parse().ok().filter(|number: &Self| number.is_finite()),
+            _ => {
+                context.wrong_type(value, "a number");
+                return None;
+            }
+        };
+        if number.is_none() {
+            context.bad_value(value.span(), "the number is not finite or too large", None);
+        }
+        number
+    }
+}
+
 /// A duration with a unit, such as `"30s"`.
 pub type Duration = time::Duration;
 

@@ -25,8 +25,8 @@ mod runner;
 pub(crate) use build::compare;
 pub use build::{Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all};
 pub use canned_tests::{
-    AnswerText, CheckExpectText, MetricText, OutcomeExpectText, OutcomeText, PipelineTest, StatusText,
-    TestReport, TestText, VerdictExpectText,
+    AnswerText, CheckExpectText, OutcomeExpectText, OutcomeText, PipelineTest, StatusText, TestReport,
+    TestText, VerdictExpectText,
 };
 pub use config::{PipelineText, RecordText, RecordWhenText};
 pub use files::{PipelineFile, RUNNER_FILE, find, same_name};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::text::{CaseText, CasesText, ExpectText, NumberText, StatusText, TargetText};
+use super::text::{CaseText, CasesText, ExpectText, StatusText, TargetText};
 use crate::check::canned::Canned;
 use crate::check::config::checked_limits;
 use crate::check::limits::Limits;
@@ -201,9 +201,9 @@ fn expectation(
         (Some(StatusText(status)), None, None) => Some(Expectation::Verdict {
             status: (*status)?,
             message: message.as_ref().map(|message| message.value.clone()),
-            metrics: metrics.as_ref().map(|metrics| {
-                metrics.value.iter().map(|(name, NumberText(value))| (name.clone(), *value)).collect()
-            }),
+            metrics: metrics
+                .as_ref()
+                .map(|metrics| metrics.value.iter().map(|(name, value)| (name.clone(), *value)).collect()),
             annotations: annotations.as_ref().map(|annotations| annotations.value.clone()),
         }),
         (None, Some(reason), None) => Some(Expectation::Error(reason.clone())),

@@ -75,7 +75,7 @@ config_table! {
         /// The whole message of the verdict.
         message: Option<Located<String>>,
         /// All metrics, by name.
-        metrics: Option<Located<BTreeMap<String, NumberText>>>,
+        metrics: Option<Located<BTreeMap<String, f64>>>,
         /// All annotations, by name.
         annotations: Option<Located<BTreeMap<String, String>>>,
         /// It could not judge, for this reason.
@@ -107,36 +107,5 @@ impl FromValue for StatusText {
         let word = word(value, &STATUS_WORDS, context);
         let known = STATUSES.iter().find(|status| Some(status.as_str()) == word);
         Some(Self(known.copied()))
-    }
-}
-
-/// A number, whole or not.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NumberText(pub f64);
-
-impl FromValue for NumberText {
-    fn type_text() -> String {
-        "number".to_owned()
-    }
-
-    fn schema() -> serde_json::Value {
-        json!({ "type": "number" })
-    }
-
-    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
-        let number = match value.get_ref() {
-            DeValue::Integer(found) => {
-                i64::from_str_radix(found.as_str(), found.radix()).ok().map(|whole| whole as f64)
-            }
-            DeValue::Float(found) => found.as_str().parse().ok().filter(|number: &f64| number.is_finite()),
-            _ => {
-                context.wrong_type(value, "a number");
-                return None;
-            }
-        };
-        if number.is_none() {
-            context.bad_value(value.span(), "the number is not finite or too large", None);
-        }
-        number.map(Self)
     }
 }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use text::{
-    AnswerText, CheckExpectText, MetricText, OutcomeExpectText, OutcomeText, StatusText, TestText,
-    VerdictExpectText,
+    AnswerText, CheckExpectText, OutcomeExpectText, OutcomeText, StatusText, TestText, VerdictExpectText,
 };
 
 use crate::check::{Canned, CheckSet, MemoryState, Mismatch, Observed, StateStore};
@@ -238,7 +237,7 @@ impl PipelineTest {
             if let Some(wanted) = message.filter(|wanted| *wanted != got) {
                 all.push(Mismatch::new(&format!("{what}.message"), wanted.as_str(), got));
             }
-            for (name, MetricText(wanted)) in metrics.into_iter().flatten() {
+            for (name, wanted) in metrics.into_iter().flatten() {
                 let told = verdict.into_iter().flat_map(|verdict| &verdict.metrics);
                 // The last value of a name counts.
                 let got = told.rev().find(|(told, _)| told == name).map(|(_, value)| *value);

@@ -118,7 +118,7 @@ config_table! {
         /// Its whole message.
         message: Option<String>,
         /// Some of its metrics, by name.
-        metrics: BTreeMap<String, MetricText>,
+        metrics: BTreeMap<String, f64>,
     }
 }
 
@@ -167,36 +167,5 @@ impl FromValue for CheckExpectText {
             DeValue::Table(_) => VerdictExpectText::from_value(value, context).map(Self::Table),
             _ => StatusText::from_value(value, context).map(Self::Status),
         }
-    }
-}
-
-/// The value of a metric, whole or not.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MetricText(pub f64);
-
-impl FromValue for MetricText {
-    fn type_text() -> String {
-        "number".to_owned()
-    }
-
-    fn schema() -> serde_json::Value {
-        json!({ "type": "number" })
-    }
-
-    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
-        let number = match value.get_ref() {
-            DeValue::Integer(found) => {
-                i64::from_str_radix(found.as_str(), found.radix()).ok().map(|whole| whole as f64)
-            }
-            DeValue::Float(found) => found.as_str().parse().ok().filter(|number: &f64| number.is_finite()),
-            _ => {
-                context.wrong_type(value, "a number");
-                return None;
-            }
-        };
-        if number.is_none() {
-            context.bad_value(value.span(), "the number is not finite or too large", None);
-        }
-        number.map(Self)
     }
 }
