@@ -1,5 +1,6 @@
 //! Attempts, dead letters, probes that come too late, places, maintenance: what a pipeline file says of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -47,12 +48,23 @@ fn no_attempt_begins_that_could_not_end_before_the_next_tick() {
     );
     let project = Project::with_pipeline(&text);
     let mut running = project.start(&["run"]);
-    running.until(LONG, "some attempts", || server.reached(7));
+    running.until(LONG, "some attempts", || server.reached(9));
     running.signal(SIGTERM);
     running.wait(Duration::from_secs(20)).expect_code(0);
     let rows = project.rows();
-    let most = rows.probes.iter().map(|row| row["attempt"].as_i64().unwrap()).max();
-    assert_eq!(most, Some(2), "two of 400 ms fit into a second");
+    let ticks: BTreeSet<i64> = rows.probes.iter().map(|row| row["scheduled_at"].as_i64().unwrap()).collect();
+    let most = |tick: i64| {
+        let of_tick = rows.probes.iter().filter(|row| row["scheduled_at"] == tick);
+        of_tick.map(|row| row["attempt"].as_i64().unwrap()).max().unwrap()
+    };
+    for (tick, next) in ticks.iter().zip(ticks.iter().skip(1)) {
+        let fit = (next - tick) / 400_000;
+        assert!(most(*tick) <= fit, "{} of 400 ms in {} us", most(*tick), next - tick);
+    }
+    // The first probe comes when the target does, half an interval to one and a half before its first tick; from
+    // then on there is a second for each.
+    let later = ticks.iter().skip(1).map(|tick| most(*tick)).max();
+    assert_eq!(later, Some(2), "two of 400 ms fit into a second");
     assert!(rows.probes.iter().all(|row| row["missed"] == 0), "so no tick is missed");
 }
 
