@@ -1,6 +1,10 @@
-//! Reading a body with a cap: what is kept never exceeds the limit, whatever the other side announces.
+//! Reading a body with a cap: what is kept never exceeds the limit, whatever the other side announces, and however
+//! small what arrives was made.
 
 use hyper::body::{Buf, Bytes};
+
+use super::decode::Decoder;
+use crate::model::Failure;
 
 /// The most that is set aside ahead for an announced length; beyond it the buffer grows as bytes come.
 const MAX_RESERVED: usize = 64 * 1024;
@@ -8,7 +12,7 @@ const MAX_RESERVED: usize = 64 * 1024;
 /// The limits for one body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimits {
-    /// Bytes that are kept.
+    /// Bytes that are kept, after decoding.
     pub(super) keep: usize,
     /// A body longer than this fails the attempt.
     pub(super) fail_over: Option<u64>,
@@ -31,6 +35,9 @@ pub(super) struct KeptBody {
     /// A body of one piece, as most are, is kept without a copy.
     single: Bytes,
     several: Vec<u8>,
+    /// For a body that is compressed.
+    decoder: Option<Decoder>,
+    arrived: u64,
     read: u64,
     begun: bool,
     ended: bool,
@@ -38,8 +45,9 @@ pub(super) struct KeptBody {
 
 impl KeptBody {
     /// Reading begins: from now on a length of 0 is a fact.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, decoder: Option<Decoder>) {
         self.begun = true;
+        self.decoder = decoder;
     }
 
     /// Whether reading has begun.
@@ -47,9 +55,18 @@ impl KeptBody {
         self.begun
     }
 
-    /// The body is whole, or all that is wanted of it is there.
+    /// All that is wanted of the body is there.
     pub(super) fn end(&mut self) {
         self.ended = true;
+    }
+
+    /// The last piece has come: whether the body is whole.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(decoder) = &mut self.decoder {
+            decoder.finish()?;
+        }
+        self.ended = true;
+        Ok(())
     }
 
     /// Whether the body is whole, or all that is wanted of it is there.
@@ -57,7 +74,12 @@ impl KeptBody {
         self.ended
     }
 
-    /// Bytes that came, kept or not.
+    /// Bytes that came, before decoding.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// Bytes after decoding, kept or not.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
@@ -71,8 +93,22 @@ impl KeptBody {
         self.single.len() + self.several.len()
     }
 
-    /// Takes the next piece, keeping what fits; `announced` is the whole length where it is known.
-    pub(super) fn take(&mut self, mut piece: Bytes, limits: BodyLimits, announced: Option<u64>) -> Taken {
+    /// Takes the next piece as it came, keeping what fits of what it stands for; `announced` is the whole length
+    /// where it is known.
+    pub(super) fn take(
+        &mut self,
+        piece: Bytes,
+        limits: BodyLimits,
+        announced: Option<u64>,
+    ) -> Result<Taken, Failure> {
+        self.arrived += piece.remaining() as u64;
+        let Some(mut decoder) = self.decoder.take() else { return Ok(self.keep(piece, limits, announced)) };
+        let taken = decoder.decode(&piece, |made| self.keep(Bytes::copy_from_slice(made), limits, None));
+        self.decoder = Some(decoder);
+        taken
+    }
+
+    fn keep(&mut self, mut piece: Bytes, limits: BodyLimits, announced: Option<u64>) -> Taken {
         self.read += piece.remaining() as u64;
         let room = limits.keep.saturating_sub(self.kept());
         piece.truncate(room);
@@ -108,8 +144,8 @@ mod tests {
         let mut body = KeptBody::default();
         let mut taken = Taken::More;
         for piece in pieces {
-            taken =
-                body.take(Bytes::from(vec![b'x'; *piece]), BodyLimits { keep, fail_over }, Some(u64::MAX));
+            let piece = Bytes::from(vec![b'x'; *piece]);
+            taken = body.take(piece, BodyLimits { keep, fail_over }, Some(u64::MAX)).unwrap();
             if taken != Taken::More {
                 break;
             }
@@ -138,8 +174,8 @@ mod tests {
     fn an_announced_length_sets_nothing_aside_beyond_the_cap() {
         let mut body = KeptBody::default();
         let limits = BodyLimits { keep: usize::MAX, fail_over: None };
-        body.take(Bytes::from_static(b"a"), limits, Some(1 << 40));
-        body.take(Bytes::from_static(b"b"), limits, Some(1 << 40));
+        body.take(Bytes::from_static(b"a"), limits, Some(1 << 40)).unwrap();
+        body.take(Bytes::from_static(b"b"), limits, Some(1 << 40)).unwrap();
         assert!(body.several.capacity() <= 2 * MAX_RESERVED);
         assert_eq!(body.into_bytes(), "ab");
     }

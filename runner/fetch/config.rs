@@ -18,7 +18,8 @@ config_table! {
         /// The absolute limit of one attempt, from name resolution to the last check; at least 10 ms, at
         /// most 1 h.
         timeout: Located<Duration> = r#""10s""#,
-        /// Headers to send. Values are never shown in messages or logs.
+        /// Headers to send. Values are never shown in messages or logs. Unless there is another
+        /// `accept-encoding`, `gzip, br, zstd` is sent; whatever comes of these, or deflate, is decompressed.
         headers: BTreeMap<String, Located<Hidden>>,
         /// The body to send.
         body: Option<Hidden>,
@@ -27,11 +28,14 @@ config_table! {
         /// How many redirects are followed before the attempt is `down` with `redirect_limit`;
         /// at most 50.
         max_redirects: Located<u64> = "10",
-        /// How much of a body is kept for the checks; what is longer is cut and marked. At
+        /// How much of a body is kept for the checks, after decompression; what is longer is cut and marked. At
         /// least 1 byte, at most 64 MiB; it is held in memory for each probe in flight.
         body_limit: Located<ByteSize> = r#""1MiB""#,
-        /// A body longer than this is `down` with `body_too_large`.
+        /// A body longer than this after decompression is `down` with `body_too_large`.
         fail_if_body_over: Option<ByteSize>,
+        /// How many times longer a body may become when it is decompressed; beyond it, and beyond 64 KiB, it
+        /// is `down` with `decompress_bomb`. At least 1.
+        decompression_ratio_limit: Located<u64> = "200",
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
         /// Which addresses may be connected to, by every connection and every redirect: `"no_metadata"` is

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
+use super::decode::{self, Decoder};
 use super::dial::Dialer;
 use super::progress::{Progress, Stage};
 use super::request::Request;
@@ -103,8 +104,14 @@ impl OpenResponse {
     ) -> Result<(), Failure> {
         let limits = BodyLimits { keep: request.body_limit, fail_over: request.fail_if_body_over };
         let announced = self.body.size_hint().exact();
-        progress.body.begin();
-        if let (Some(length), Some(most)) = (announced, limits.fail_over)
+        let headers = progress.exchange.head.as_ref().map(|head| &head.headers);
+        // An empty body is whole, whatever coding it is said to have: answers to HEAD are such.
+        let coding = headers.filter(|_| announced != Some(0)).map_or(Ok(None), decode::coding_of)?;
+        let decoder = coding.map(|coding| Decoder::new(coding, request.decompression_ratio_limit));
+        // How long a compressed body will be is not announced.
+        let announced_over = limits.fail_over.filter(|_| decoder.is_none());
+        progress.body.begin(decoder);
+        if let (Some(length), Some(most)) = (announced, announced_over)
             && length > most
         {
             return Err(too_large(most));
@@ -113,12 +120,12 @@ impl OpenResponse {
             let body = &mut self.body;
             let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
             match self.driver.drive(pin!(frame)).await {
-                None => break,
+                None => return progress.body.finish(),
                 Some(Err(error)) => return Err(http_failure(self.driver.telling(&error), progress)),
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
-                    match progress.body.take(piece, limits, announced) {
+                    match progress.body.take(piece, limits, announced)? {
                         Taken::More => {}
                         Taken::Enough => break,
                         Taken::TooLarge => return Err(too_large(limits.fail_over.unwrap_or_default())),

@@ -6,7 +6,8 @@
 //!
 //! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses), `dial` (an address's
 //! connection), `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes of
-//! the head show), `exchange` (one request and its response), `body` (reading with a cap), `redirect` (where
+//! the head show), `exchange` (one request and its response), `body` (reading with a cap), `decode` (what compressed bytes
+//! stand for), `redirect` (where
 //! to next, and what may go there), `progress` (what is known so far), `classify` (which kind a failure is),
 //! `limits` (file descriptors).
 
@@ -20,6 +21,7 @@ mod facts;
 mod wire;
 mod exchange;
 mod body;
+mod decode;
 mod redirect;
 mod progress;
 mod classify;
@@ -43,8 +45,8 @@ pub use self::policy::{AddressPolicy, Network};
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{
-    DEFAULT_BODY_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion, Request, RequestError,
-    RequestSpec, TlsOptions,
+    DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion,
+    Request, RequestError, RequestSpec, TlsOptions,
 };
 use self::resolve::Resolver;
 pub use self::retry::Retry;

@@ -163,7 +163,7 @@ impl Progress {
                 (ErrorKind::Timeout, format!("{whom} did not send a response before the deadline"))
             }
             Stage::Transfer => {
-                let read = self.body.read();
+                let read = self.body.arrived();
                 let message = format!("{whom} did not end the body before the deadline, {read} bytes came");
                 (ErrorKind::Timeout, message)
             }
@@ -209,7 +209,7 @@ impl Progress {
         let mut exchange = self.exchange;
         exchange.phases.total = Some(now.saturating_duration_since(self.began));
         if body.begun() {
-            exchange.body_bytes = Some(body.read());
+            exchange.body_bytes = Some(body.arrived());
             exchange.decoded_bytes = Some(body.read());
             exchange.body_truncated = body.ended().then(|| body.truncated());
             exchange.body = body.into_bytes();

@@ -21,6 +21,9 @@ const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of [`RequestSpec::body_limit`]: 1 MiB.
 pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+/// The default of [`RequestSpec::decompression_ratio_limit`]: above what pages reach, and far below what gzip (1,029)
+/// and brotli (1,322,342) can.
+pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
@@ -40,10 +43,12 @@ pub struct RequestSpec {
     pub follow_redirects: bool,
     /// How many redirects are followed before the attempt fails. Default 10.
     pub max_redirects: u32,
-    /// How many bytes of a body are kept; a longer one is cut and marked. Default 1 MiB.
+    /// How many bytes of a body are kept, after decompression; a longer one is cut and marked. Default 1 MiB.
     pub body_limit: u64,
     /// A body longer than this fails the attempt. Default none.
     pub fail_if_body_over: Option<u64>,
+    /// How many times longer a body may become when it is decompressed. Default 200; 0 counts as 1.
+    pub decompression_ratio_limit: u64,
     /// How TLS is spoken.
     pub tls: TlsOptions,
     /// Which addresses may be used.
@@ -85,6 +90,7 @@ impl Default for RequestSpec {
             max_redirects: DEFAULT_MAX_REDIRECTS,
             body_limit: DEFAULT_BODY_LIMIT,
             fail_if_body_over: None,
+            decompression_ratio_limit: DEFAULT_DECOMPRESSION_RATIO_LIMIT,
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
             address_policy: AddressPolicy::default(),
@@ -184,6 +190,7 @@ pub struct Request {
     pub(super) max_redirects: u32,
     pub(super) body_limit: usize,
     pub(super) fail_if_body_over: Option<u64>,
+    pub(super) decompression_ratio_limit: u64,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
     pub(super) address_policy: Arc<AddressPolicy>,
@@ -201,6 +208,7 @@ impl Request {
             max_redirects,
             body_limit,
             fail_if_body_over,
+            decompression_ratio_limit,
             tls,
             ip_version,
             address_policy,
@@ -225,6 +233,7 @@ impl Request {
                 max_redirects,
                 body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
                 fail_if_body_over,
+                decompression_ratio_limit: decompression_ratio_limit.max(1),
                 tls,
                 ip_version,
                 address_policy: Arc::new(address_policy),
@@ -268,8 +277,7 @@ fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -
     for (name, value) in [
         (header::USER_AGENT, USER_AGENT),
         (header::ACCEPT, "*/*"),
-        // Bodies are kept as they come, until there is a bounded decoder.
-        (header::ACCEPT_ENCODING, "identity"),
+        (header::ACCEPT_ENCODING, "gzip, br, zstd"),
         // A fresh connection for every request: the server need not keep it for a next one that never comes.
         (header::CONNECTION, "close"),
     ] {

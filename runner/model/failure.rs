@@ -101,6 +101,10 @@ error_kinds! {
     HttpTooManyInterim = "http_too_many_1xx", Http, Down;
     /// The body ended before its announced length.
     BodyIncomplete = "body_incomplete", Http, Down;
+    /// The body is not what its content coding says, or is compressed more than once.
+    BodyEncoding = "body_encoding", Http, Down;
+    /// The body grew beyond `decompression_ratio_limit` when it was decompressed.
+    DecompressBomb = "decompress_bomb", Http, Down;
     /// The body is longer than `fail_if_body_over`.
     BodyTooLarge = "body_too_large", Http, Down;
     /// More redirects than `max_redirects`.

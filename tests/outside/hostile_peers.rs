@@ -18,6 +18,12 @@ const CASES: &[Case] = &[
     ("endless-head", "down", Some("http_headers_too_large"), None),
     ("thousand-headers", "down", Some("http_headers_too_large"), None),
     ("bad-chunk", "down", Some("http_malformed"), Some(200)),
+    ("gzip", "up", None, Some(200)),
+    ("brotli-bomb", "down", Some("decompress_bomb"), Some(200)),
+    ("bomb-twice", "down", Some("body_encoding"), Some(200)),
+    ("half-a-gzip", "down", Some("body_incomplete"), Some(200)),
+    ("no-gzip", "down", Some("body_encoding"), Some(200)),
+    ("endless-gzip", "up", None, Some(200)),
     ("loop", "down", Some("redirect_limit"), Some(302)),
     ("away", "down", Some("redirect_invalid"), Some(302)),
     ("nowhere", "down", Some("redirect_invalid"), Some(302)),
@@ -62,10 +68,51 @@ fn each_gets_its_outcome_before_the_deadline() {
     let endless = rows.the_row("endless-body");
     assert_eq!(endless["body_truncated"], true, "{endless:?}");
     assert!(endless["decoded_bytes"].as_i64().is_some_and(|bytes| bytes < 1 << 20), "{endless:?}");
+    let gzip = rows.the_row("gzip");
+    assert_eq!((&gzip["body_bytes"], &gzip["decoded_bytes"]), (&31.into(), &11.into()), "{gzip:?}");
     assert_eq!(rows.the_row("loop")["redirects"], 10);
     // What a peer sends never steers the terminal of whoever looks at the table.
     let shown = format!("{}{}", finished.stdout, finished.stderr);
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+}
+
+/// The peak of resident memory of a process, in KiB.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn n58_n60_a_thousand_bombs_and_endless_bodies_at_once_stay_small() {
+    let server = Server::start();
+    let parts = ["brotli-bomb", "endless-gzip", "endless-body", "bomb-twice"];
+    let hostile: String = (0..1_000)
+        .map(|n| format!("\"{}\",\n", server.url(&format!("/hostile/{}/{n}", parts[n % 4]))))
+        .collect();
+    let well: String = (0..5).map(|n| format!("\"{}\",\n", server.url(&format!("/ok/{n}")))).collect();
+    let project = Project::with_pipeline(&format!(
+        "default_checks = false\n[request]\ntimeout = \"20s\"\n[schedule]\nevery = \"1h\"\n\
+         [[sources]]\ntargets = [\n{hostile}{well}]\n"
+    ));
+    let mut running = project.start(&["run"]);
+    running.until(LONG, "every target asked", || server.reached(1_005));
+    let peak = peak_kib(running.pid());
+    running.signal(SIGTERM);
+    running.wait(Duration::from_secs(40)).expect_code(0);
+    assert!(peak < 256 * 1_024, "peak of resident memory: {peak} KiB");
+    let rows = project.rows();
+    rows.expect_whole();
+    let of = |part: &str, kind: Option<&str>| {
+        let is = |row: &&Row| {
+            row["url"].as_str().is_some_and(|url| url.contains(part)) && row["error_kind"].as_str() == kind
+        };
+        rows.probes.iter().filter(is).count()
+    };
+    assert_eq!(of("brotli-bomb", Some("decompress_bomb")), 250);
+    assert_eq!(of("bomb-twice", Some("body_encoding")), 250);
+    assert_eq!((of("endless-gzip", None), of("endless-body", None)), (250, 250));
+    assert_eq!(of("/ok/", None), 5);
 }
 
 #[test]
@@ -75,9 +122,7 @@ fn their_neighbours_stay_up_and_memory_stays_flat() {
     let mut running = project.start(&["run"]);
     let asked = || server.requests().iter().filter(|request| request.path.starts_with("/ok/")).count();
     running.until(LONG, "50 requests of the neighbours", || (asked() >= 50).then_some(()));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    let peak_kib = peak_kib(running.pid());
     assert!(peak_kib < 512 * 1_024, "peak of resident memory: {peak_kib} KiB");
     running.signal(SIGTERM);
     running.wait(Duration::from_secs(20)).expect_code(0);

@@ -125,7 +125,10 @@ fn phase_of(kind: ErrorKind, exchange: &Exchange) -> Option<Phase> {
         ErrorKind::RedirectLimit | ErrorKind::RedirectInvalid | ErrorKind::RedirectDowngrade => {
             Some(Phase::FirstByte)
         }
-        ErrorKind::BodyIncomplete | ErrorKind::BodyTooLarge => Some(Phase::Transfer),
+        ErrorKind::BodyIncomplete
+        | ErrorKind::BodyEncoding
+        | ErrorKind::DecompressBomb
+        | ErrorKind::BodyTooLarge => Some(Phase::Transfer),
         _ => match kind.group() {
             ErrorGroup::Dns => Some(Phase::Dns),
             ErrorGroup::Tls => Some(Phase::Tls),

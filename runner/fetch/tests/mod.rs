@@ -4,6 +4,7 @@
 mod support;
 
 mod deadlines;
+mod encoded;
 mod names;
 mod plain;
 mod redirects;

@@ -50,7 +50,7 @@ async fn the_request_is_what_the_user_wrote() {
     assert!(seen[0].starts_with(&host), "{}", seen[0]);
     assert_eq!(header(&seen[0], "user-agent"), Some(concat!("probity/", env!("CARGO_PKG_VERSION"))));
     assert_eq!((header(&seen[0], "accept"), header(&seen[0], "connection")), (Some("*/*"), Some("close")));
-    assert_eq!(header(&seen[0], "accept-encoding"), Some("identity"));
+    assert_eq!(header(&seen[0], "accept-encoding"), Some("gzip, br, zstd"));
     assert_eq!(header(&seen[0], "content-length"), None);
     assert!(seen[1].starts_with("PURGE /p?q=1 HTTP/1.1\r\n"), "{}", seen[1]);
     assert_eq!((header(&seen[1], "user-agent"), header(&seen[1], "host")), (Some("mine"), Some("vhost:81")));

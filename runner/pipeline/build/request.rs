@@ -51,6 +51,7 @@ pub(super) fn build(
         max_redirects: u32::try_from(text.max_redirects.value).unwrap_or(u32::MAX),
         body_limit: text.body_limit.value.0,
         fail_if_body_over: text.fail_if_body_over.map(|size| size.0),
+        decompression_ratio_limit: text.decompression_ratio_limit.value,
         tls,
         ip_version: match text.ip_version {
             IpVersionText::Any => IpVersion::Any,
@@ -83,6 +84,9 @@ fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostic
     }
     if text.max_redirects.value > 50 {
         add(text.max_redirects.place(site.document), "at most 50 redirects can be followed");
+    }
+    if text.decompression_ratio_limit.value == 0 {
+        add(text.decompression_ratio_limit.place(site.document), "decompression_ratio_limit is at least 1");
     }
     if text.body_limit.value.0 > LARGEST_BODY {
         add(text.body_limit.place(site.document), "at most 64MiB of a body can be kept");
