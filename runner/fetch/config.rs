@@ -33,6 +33,9 @@ config_table! {
         body_limit: Located<ByteSize> = r#""1MiB""#,
         /// A body longer than this after decompression is `down` with `body_too_large`.
         fail_if_body_over: Option<ByteSize>,
+        /// The response's headers that rows keep, in the column `response_headers`; at most 32. A value of
+        /// more than 1 KiB is cut.
+        response_headers: Vec<Located<String>>,
         /// How many times longer a body may become when it is decompressed; beyond it, and beyond 64 KiB, it
         /// is `down` with `decompress_bomb`. At least 1.
         decompression_ratio_limit: Located<u64> = "200",

@@ -162,6 +162,7 @@ impl Fetcher {
             Err(_) => Some(progress.at_deadline()),
         };
         progress.settle_hop(false, clock);
+        progress.exchange.kept_headers = Arc::clone(&request.response_headers);
         progress.finish(failure, clock.now())
     }
 

@@ -24,6 +24,8 @@ pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 /// The default of [`RequestSpec::decompression_ratio_limit`]: above what pages reach, and far below what gzip (1,029)
 /// and brotli (1,322,342) can.
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
+/// Headers of a response that rows keep: each costs room in every row.
+const MOST_RESPONSE_HEADERS: usize = 32;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
@@ -49,6 +51,8 @@ pub struct RequestSpec {
     pub fail_if_body_over: Option<u64>,
     /// How many times longer a body may become when it is decompressed. Default 200; 0 counts as 1.
     pub decompression_ratio_limit: u64,
+    /// The names of the response's headers that rows keep. Default none, at most 32.
+    pub response_headers: Vec<String>,
     /// How TLS is spoken.
     pub tls: TlsOptions,
     /// Which addresses may be used.
@@ -91,6 +95,7 @@ impl Default for RequestSpec {
             body_limit: DEFAULT_BODY_LIMIT,
             fail_if_body_over: None,
             decompression_ratio_limit: DEFAULT_DECOMPRESSION_RATIO_LIMIT,
+            response_headers: Vec::new(),
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
             address_policy: AddressPolicy::default(),
@@ -155,6 +160,15 @@ pub enum RequestError {
         /// As the user wrote it.
         name: String,
     },
+    /// A header for rows to keep has a name that none can have.
+    #[error("\"{name}\" is not a header name")]
+    ResponseHeader {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// More headers than rows may keep.
+    #[error("rows keep at most {MOST_RESPONSE_HEADERS} headers")]
+    ResponseHeaders,
     /// The body limit is zero.
     #[error("body_limit must be at least 1 byte")]
     BodyLimit,
@@ -191,6 +205,7 @@ pub struct Request {
     pub(super) body_limit: usize,
     pub(super) fail_if_body_over: Option<u64>,
     pub(super) decompression_ratio_limit: u64,
+    pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
     pub(super) address_policy: Arc<AddressPolicy>,
@@ -209,6 +224,7 @@ impl Request {
             body_limit,
             fail_if_body_over,
             decompression_ratio_limit,
+            response_headers,
             tls,
             ip_version,
             address_policy,
@@ -222,6 +238,7 @@ impl Request {
         if body_limit == 0 {
             problems.push(RequestError::BodyLimit);
         }
+        let response_headers = build_response_headers(response_headers, &mut problems);
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
             Some(tls) if problems.is_empty() => Ok(Self {
@@ -234,6 +251,7 @@ impl Request {
                 body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
                 fail_if_body_over,
                 decompression_ratio_limit: decompression_ratio_limit.max(1),
+                response_headers,
                 tls,
                 ip_version,
                 address_policy: Arc::new(address_policy),
@@ -284,6 +302,22 @@ fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers
+}
+
+/// The headers that rows keep, each once.
+fn build_response_headers(given: Vec<String>, problems: &mut Vec<RequestError>) -> Arc<[HeaderName]> {
+    let mut names: Vec<HeaderName> = Vec::with_capacity(given.len());
+    for name in given {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) => names.push(name),
+            Err(_) => problems.push(RequestError::ResponseHeader { name }),
+        }
+    }
+    if names.len() > MOST_RESPONSE_HEADERS {
+        problems.push(RequestError::ResponseHeaders);
+    }
+    names.into()
 }
 
 fn build_header(

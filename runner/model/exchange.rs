@@ -2,13 +2,17 @@
 //! never zero. Facts survive failure: what was reached before it stays.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use hyper::body::Bytes;
 use twox_hash::XxHash3_64;
 
-use super::Failure;
+use super::{Failure, text::cut};
+
+/// Bytes of a header's value in a row: longer ones are cut.
+const LONGEST_KEPT_HEADER: usize = 1_024;
 
 /// What happened on the wire in one attempt.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +21,8 @@ pub struct Exchange {
     pub failure: Option<Failure>,
     /// The head of the last response that arrived.
     pub head: Option<Head>,
+    /// The names of the response's headers that its row keeps.
+    pub kept_headers: Arc<[HeaderName]>,
     /// The bytes of the body that were kept, after content decoding; at most the body limit.
     pub body: Bytes,
     /// Whether the body went on beyond the body limit.
@@ -48,6 +54,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The headers of the response that its row keeps, in the order in which the pipeline names them; several values
+    /// of one are joined as RFC 9110 section 5.3 has it. None without a response, or where none are named.
+    pub fn kept(&self) -> Option<impl Iterator<Item = (&str, String)>> {
+        let headers = &self.head.as_ref().filter(|_| !self.kept_headers.is_empty())?.headers;
+        Some(self.kept_headers.iter().filter(|name| headers.contains_key(*name)).map(|name| {
+            let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            (name.as_str(), cut(values.collect::<Vec<_>>().join(", "), LONGEST_KEPT_HEADER))
+        }))
+    }
+
     /// XXH3-64 of the body that was kept; none without a response.
     pub fn body_xxh3(&self) -> Option<u64> {
         self.head.as_ref().map(|_| XxHash3_64::oneshot(&self.body))

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::Outcome;
+use super::text::cut;
 
 /// Declares the kinds once: variant, stable name, group, outcome, meaning.
 macro_rules! error_kinds {
@@ -162,13 +163,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of `kind`; the message is cut at 1 KiB.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > 1_024 {
-            let cut = (0..=1_021).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-            message.truncate(cut);
-            message.push('…');
-        }
-        Self { kind, message }
+        Self { kind, message: cut(message.into(), 1_024) }
     }
 }
 

@@ -12,6 +12,18 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if steers_a_terminal(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A text of at most `most` bytes; a longer one ends with an ellipsis. `most` is 3 at least.
+pub(super) fn cut(mut text: String, most: usize) -> String {
+    const ELLIPSIS: char = '…';
+    if text.len() > most {
+        let room = most.saturating_sub(ELLIPSIS.len_utf8());
+        let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push(ELLIPSIS);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

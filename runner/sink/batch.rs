@@ -133,7 +133,10 @@ impl BatchBuilder {
             Some(hash) => push_display(&mut columns.body_xxh3, format_args!("{hash:016x}")),
             None => columns.body_xxh3.append_null(),
         }
-        columns.response_headers.append(false)
+        match exchange.kept() {
+            Some(headers) => push_texts(&mut columns.response_headers, headers),
+            None => columns.response_headers.append(false),
+        }
     }
 
     fn push_route(&mut self, exchange: &Exchange) {
@@ -223,11 +226,11 @@ fn last_of_each_name<V>(entries: &[(String, V)]) -> impl Iterator<Item = &(Strin
 
 fn push_texts<'a>(
     column: &mut MapBuilder<StringBuilder, StringBuilder>,
-    entries: impl Iterator<Item = (&'a str, &'a str)>,
+    entries: impl Iterator<Item = (&'a str, impl AsRef<str>)>,
 ) -> Result<(), ArrowError> {
     for (key, value) in entries {
         column.keys().append_value(key);
-        column.values().append_value(value);
+        column.values().append_value(value.as_ref());
     }
     column.append(true)
 }

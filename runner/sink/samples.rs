@@ -63,6 +63,7 @@ pub(crate) fn full(seq: i64) -> ProbeResult {
     let exchange = Exchange {
         failure: None,
         head: Some(Head { status: 200, version: HttpVersion::Http11, headers }),
+        kept_headers: Arc::new([http::header::CONTENT_TYPE, http::header::AGE]),
         body: Bytes::from_static(b"<html>"),
         body_truncated: Some(false),
         header_bytes: Some(100),

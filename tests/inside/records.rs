@@ -125,6 +125,7 @@ fn exchange() -> BoxedStrategy<Exchange> {
             let (method, final_url, redirects, hops, remote_addr, dns_answers, connection_reused, tls) =
                 route;
             Exchange {
+                kept_headers: std::sync::Arc::default(),
                 failure,
                 head,
                 body,

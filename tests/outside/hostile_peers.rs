@@ -37,6 +37,7 @@ fn pipeline(server: &Server, every: &str) -> String {
     let well: String = (0..5).map(|n| target(&format!("well-{n}"), &format!("/ok/{n}"))).collect();
     format!(
         "[schedule]\nevery = \"{every}\"\n[request]\ntimeout = \"2s\"\nbody_limit = \"64KiB\"\n\
+         response_headers = [\"Content-Encoding\", \"x-none\"]\n\
          [[sources]]\ntargets = [\n{hostile}{well}]\n"
     )
 }
@@ -70,6 +71,9 @@ fn each_gets_its_outcome_before_the_deadline() {
     assert!(endless["decoded_bytes"].as_i64().is_some_and(|bytes| bytes < 1 << 20), "{endless:?}");
     let gzip = rows.the_row("gzip");
     assert_eq!((&gzip["body_bytes"], &gzip["decoded_bytes"]), (&31.into(), &11.into()), "{gzip:?}");
+    assert_eq!(gzip["response_headers"], serde_json::json!({ "content-encoding": "gzip" }));
+    assert_eq!(rows.the_row("endless-body")["response_headers"], serde_json::json!({}));
+    assert!(rows.the_row("half-a-head")["response_headers"].is_null(), "there was no response");
     assert_eq!(rows.the_row("loop")["redirects"], 10);
     // What a peer sends never steers the terminal of whoever looks at the table.
     let shown = format!("{}{}", finished.stdout, finished.stderr);

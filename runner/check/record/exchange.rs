@@ -124,6 +124,8 @@ impl ExchangeLine {
         let Exchange {
             failure,
             head,
+            // Rows keep some headers; a record keeps all of them.
+            kept_headers: _,
             body,
             body_truncated,
             header_bytes,
@@ -173,6 +175,7 @@ impl ExchangeLine {
         Ok(Exchange {
             failure,
             head: self.response.map(HeadLine::into_head).transpose()?,
+            kept_headers: std::sync::Arc::default(),
             body: self.body.0,
             body_truncated: self.body_truncated,
             header_bytes: self.header_bytes,

@@ -51,6 +51,7 @@ pub(super) fn build(
         max_redirects: u32::try_from(text.max_redirects.value).unwrap_or(u32::MAX),
         body_limit: text.body_limit.value.0,
         fail_if_body_over: text.fail_if_body_over.map(|size| size.0),
+        response_headers: text.response_headers.iter().map(|name| name.value.clone()).collect(),
         decompression_ratio_limit: text.decompression_ratio_limit.value,
         tls,
         ip_version: match text.ip_version {
@@ -134,6 +135,14 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         | RequestError::HeaderValue { name }
         | RequestError::HeaderForbidden { name }
         | RequestError::HeaderRepeated { name } => header(name),
+        RequestError::ResponseHeader { name } => {
+            let given = text.response_headers.iter().find(|given| given.value == *name);
+            given.map_or_else(file, |given| given.place(site.document))
+        }
+        RequestError::ResponseHeaders => {
+            let beyond = text.response_headers.last();
+            beyond.map_or_else(file, |given| given.place(site.document))
+        }
         RequestError::BodyLimit => text.body_limit.place(site.document),
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {

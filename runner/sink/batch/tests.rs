@@ -22,14 +22,7 @@ fn long(batch: &RecordBatch, name: &str, row: usize) -> Option<i64> {
 #[test]
 fn a_whole_result_fills_its_columns() {
     let ResultBatch { probes, checks } = samples::batch(&[samples::full(1)]);
-    let null = [
-        "address_index",
-        "error_kind",
-        "error_message",
-        "failed_check",
-        "response_headers",
-        "tls_verify_error",
-    ];
+    let null = ["address_index", "error_kind", "error_message", "failed_check", "tls_verify_error"];
     for field in probes.schema().fields() {
         let column = probes.column_by_name(field.name()).unwrap();
         assert_eq!(column.is_null(0), null.contains(&field.name().as_str()), "{}", field.name());
@@ -39,6 +32,9 @@ fn a_whole_result_fills_its_columns() {
     assert_eq!(text(&probes, "remote_addr", 0).unwrap(), "127.0.0.1:443");
     assert_eq!(text(&probes, "content_type", 0).unwrap(), "text/html; charset=utf-8");
     assert_eq!(text(&probes, "body_xxh3", 0).unwrap(), format!("{:016x}", XxHash3_64::oneshot(b"<html>")));
+    let kept = probes.column_by_name("response_headers").unwrap().as_map().value(0);
+    let column = |index: usize| kept.column(index).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    assert_eq!((column(0), column(1)), (vec!["content-type"], vec!["text/html; charset=utf-8"]));
     assert_eq!(long(&probes, "total_us", 0), Some(15));
     let hops: Value = serde_json::from_str(&text(&probes, "hops", 0).unwrap()).unwrap();
     assert_eq!(hops[1]["status"], 200);

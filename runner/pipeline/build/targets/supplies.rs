@@ -357,6 +357,8 @@ impl Checker<'_> {
             RequestError::CaFile { .. } => text.tls.ca_file.as_ref().and_then(|path| path.span.clone()),
             RequestError::Method { .. }
             | RequestError::BodyLimit
+            | RequestError::ResponseHeader { .. }
+            | RequestError::ResponseHeaders
             | RequestError::ServerName { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
