@@ -103,6 +103,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         data,
         runner,
         concurrency: settings.concurrency,
+        body_memory: settings.body_memory,
         state,
         show,
         until: None,
@@ -152,6 +153,8 @@ pub(super) struct Job {
     pub(super) runner: String,
     /// At most so many probes in flight; none means what the machine allows.
     pub(super) concurrency: Option<usize>,
+    /// Bytes that bodies in flight may take; none means the default.
+    pub(super) body_memory: Option<u64>,
     /// Where the pipelines' checks remember, if not in memory.
     pub(super) state: Option<Arc<FileState>>,
     /// What is shown.
@@ -213,6 +216,7 @@ async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, Sta
         once: job.once,
         limit: job.limit,
         concurrency: job.concurrency,
+        body_memory: job.body_memory,
         grace: GRACE,
         state: job.state,
         follower: (show != Show::Nothing).then(|| {

@@ -3,6 +3,7 @@
 
 use hyper::body::{Buf, Bytes};
 
+use super::budget::{FREE, Room};
 use super::decode::Decoder;
 use crate::model::Failure;
 
@@ -23,6 +24,8 @@ pub(super) struct BodyLimits {
 pub(super) enum Taken {
     /// Go on reading.
     More,
+    /// Go on once there is room for more.
+    Pause,
     /// No limit needs more of it: stop.
     Enough,
     /// The body is longer than allowed: stop and fail.
@@ -37,6 +40,10 @@ pub(super) struct KeptBody {
     several: Vec<u8>,
     /// For a body that is compressed.
     decoder: Option<Decoder>,
+    /// What is left of the piece that was paused in.
+    rest: Bytes,
+    /// Memory for more than what is free.
+    room: Option<Room>,
     arrived: u64,
     read: u64,
     begun: bool,
@@ -102,10 +109,37 @@ impl KeptBody {
         announced: Option<u64>,
     ) -> Result<Taken, Failure> {
         self.arrived += piece.remaining() as u64;
-        let Some(mut decoder) = self.decoder.take() else { return Ok(self.keep(piece, limits, announced)) };
-        let taken = decoder.decode(&piece, |made| self.keep(Bytes::copy_from_slice(made), limits, None));
+        if self.decoder.is_none() {
+            return Ok(self.keep(piece, limits, announced));
+        }
+        self.rest = piece;
+        self.decode_rest(limits)
+    }
+
+    /// Goes on after [`Taken::Pause`].
+    pub(super) fn resume(&mut self, room: Option<Room>, limits: BodyLimits) -> Result<Taken, Failure> {
+        self.room = room;
+        self.decode_rest(limits)
+    }
+
+    fn decode_rest(&mut self, limits: BodyLimits) -> Result<Taken, Failure> {
+        let Some(mut decoder) = self.decoder.take() else { return Ok(Taken::More) };
+        let mut rest = std::mem::take(&mut self.rest);
+        let arrived = self.arrived;
+        let keep = |made: &[u8]| self.keep(Bytes::copy_from_slice(made), limits, None);
+        let decoded = decoder.decode(&rest, arrived, keep);
         self.decoder = Some(decoder);
-        taken
+        let (taken, used) = decoded?;
+        rest.advance(used);
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// How much room this body may need, beyond what is free.
+    pub(super) fn may_need(&self, limits: BodyLimits, announced: Option<u64>) -> usize {
+        let announced =
+            announced.filter(|_| self.decoder.is_none()).and_then(|all| usize::try_from(all).ok());
+        announced.map_or(limits.keep, |all| all.min(limits.keep))
     }
 
     fn keep(&mut self, mut piece: Bytes, limits: BodyLimits, announced: Option<u64>) -> Taken {
@@ -126,13 +160,19 @@ impl KeptBody {
         match limits.fail_over {
             Some(most) if self.read > most => Taken::TooLarge,
             None if self.read > limits.keep as u64 => Taken::Enough,
+            _ if self.room.is_none() && self.kept() > FREE => Taken::Pause,
             _ => Taken::More,
         }
     }
 
     /// The bytes kept.
     pub(super) fn into_bytes(self) -> Bytes {
-        if self.several.is_empty() { self.single } else { Bytes::from(self.several) }
+        let Self { single, several, room, .. } = self;
+        let body = if several.is_empty() { single } else { Bytes::from(several) };
+        match room {
+            Some(room) => room.hold(body),
+            None => body,
+        }
     }
 }
 

@@ -81,7 +81,6 @@ pub(super) struct Decoder {
     codec: Option<Box<dyn DecodeV2 + Send>>,
     /// How many bytes may come of one.
     most_ratio: u64,
-    taken: u64,
     made: u64,
     /// Whether the codec has come to the end of what it decodes.
     ended: bool,
@@ -101,18 +100,23 @@ impl Decoder {
     /// A decoder of a body of `coding`, of which each byte may become `most_ratio` at most.
     pub(super) fn new(coding: Coding, most_ratio: u64) -> Self {
         let buffer = vec![0; STEP].into_boxed_slice();
-        Self { coding, codec: None, most_ratio, taken: 0, made: 0, ended: false, buffer }
+        Self { coding, codec: None, most_ratio, made: 0, ended: false, buffer }
     }
 
-    /// Decodes the next piece and gives what comes of it to `keep`, until that wants no more.
+    /// Decodes the next piece and gives what comes of it to `keep`, until that wants no more for now; tells how much
+    /// of the piece was used up as well. After [`Taken::Pause`], the rest of the piece has to come again, also if
+    /// it is empty. `arrived` is how much of the body has come, with this piece.
     pub(super) fn decode(
         &mut self,
         piece: &[u8],
+        arrived: u64,
         mut keep: impl FnMut(&[u8]) -> Taken,
-    ) -> Result<Taken, Failure> {
-        let Some(first) = piece.first() else { return Ok(Taken::More) };
-        self.taken += piece.len() as u64;
-        let mut codec = self.codec.take().unwrap_or_else(|| codec(self.coding, *first));
+    ) -> Result<(Taken, usize), Failure> {
+        let mut codec = match (self.codec.take(), piece.first()) {
+            (Some(codec), _) => codec,
+            (None, Some(first)) => codec(self.coding, *first),
+            (None, None) => return Ok((Taken::More, 0)),
+        };
         let mut input = PartialBuffer::new(piece);
         let mut result = Ok(Taken::More);
         loop {
@@ -144,8 +148,8 @@ impl Decoder {
                 }
             }
             self.made += made as u64;
-            if self.made > RATIO_FREE && self.made / self.most_ratio > self.taken {
-                result = Err(self.bomb());
+            if self.made > RATIO_FREE && self.made / self.most_ratio > arrived {
+                result = Err(self.bomb(arrived));
                 break;
             }
             let taken = keep(&self.buffer[..made]);
@@ -160,7 +164,8 @@ impl Decoder {
             }
         }
         self.codec = Some(codec);
-        result
+        let used = input.written_len();
+        result.map(|taken| (taken, used))
     }
 
     /// The body has ended: whether what was decoded has ended with it. A body of no bytes is whole.
@@ -189,10 +194,10 @@ impl Decoder {
         Failure::new(ErrorKind::BodyEncoding, message)
     }
 
-    fn bomb(&self) -> Failure {
-        let (taken, made, most) = (self.taken, self.made, self.most_ratio);
+    fn bomb(&self, arrived: u64) -> Failure {
+        let (made, most) = (self.made, self.most_ratio);
         let message = format!(
-            "{taken} bytes of {} became {made} and more, over decompression_ratio_limit = {most}",
+            "{arrived} bytes of {} became {made} and more, over decompression_ratio_limit = {most}",
             self.coding.as_str()
         );
         Failure::new(ErrorKind::DecompressBomb, message)

@@ -99,6 +99,7 @@ impl OpenResponse {
     /// Reads the body as far as the request's limits want it. The connection ends with it.
     pub(super) async fn read_body(
         mut self,
+        shared: &Shared,
         request: &Request,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
@@ -125,8 +126,16 @@ impl OpenResponse {
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
-                    match progress.body.take(piece, limits, announced)? {
-                        Taken::More => {}
+                    let mut taken = progress.body.take(piece, limits, announced)?;
+                    while taken == Taken::Pause {
+                        progress.waits_for_memory = true;
+                        let room =
+                            shared.body_memory.room_for(progress.body.may_need(limits, announced)).await;
+                        progress.waits_for_memory = false;
+                        taken = progress.body.resume(room, limits)?;
+                    }
+                    match taken {
+                        Taken::More | Taken::Pause => {}
                         Taken::Enough => break,
                         Taken::TooLarge => return Err(too_large(limits.fail_over.unwrap_or_default())),
                     }

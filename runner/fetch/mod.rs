@@ -7,7 +7,7 @@
 //! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses), `dial` (an address's
 //! connection), `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes of
 //! the head show), `exchange` (one request and its response), `body` (reading with a cap), `decode` (what compressed bytes
-//! stand for), `redirect` (where
+//! stand for), `budget` (memory for all bodies), `redirect` (where
 //! to next, and what may go there), `progress` (what is known so far), `classify` (which kind a failure is),
 //! `limits` (file descriptors).
 
@@ -21,6 +21,7 @@ mod facts;
 mod wire;
 mod exchange;
 mod body;
+mod budget;
 mod decode;
 mod redirect;
 mod progress;
@@ -36,6 +37,7 @@ use http::uri::{Authority, Uri};
 use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
 use url::Url;
 
+use self::budget::BodyMemory;
 pub use self::config::{
     AddressPolicyText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText,
 };
@@ -54,6 +56,9 @@ use self::tls::TlsBase;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure};
 
+/// The default of [`FetcherConfig::body_memory`]: 256 MiB, or 256 bodies of the default `body_limit`.
+pub const DEFAULT_BODY_MEMORY: u64 = 256 << 20;
+
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
@@ -68,6 +73,8 @@ pub struct FetcherConfig {
     pub connect_stagger: Duration,
     /// How many addresses of a name are tried, at least 1. Default 16.
     pub max_addresses: usize,
+    /// Bytes that all bodies in flight may take together, the first 64 KiB of each apart. Default 256 MiB.
+    pub body_memory: u64,
 }
 
 impl Default for FetcherConfig {
@@ -78,6 +85,7 @@ impl Default for FetcherConfig {
             dns_concurrency: 256,
             connect_stagger: Duration::from_millis(250),
             max_addresses: 16,
+            body_memory: DEFAULT_BODY_MEMORY,
         }
     }
 }
@@ -113,6 +121,7 @@ struct Shared {
     /// For connections without TLS, which never ask it.
     no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
     connect_stagger: Duration,
+    body_memory: BodyMemory,
 }
 
 impl std::fmt::Debug for Shared {
@@ -132,6 +141,7 @@ impl Fetcher {
                 http1: exchange::http1_builder(),
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
+                body_memory: BodyMemory::new(config.body_memory),
             }),
         })
     }
@@ -188,7 +198,7 @@ impl Fetcher {
                 .as_ref()
                 .filter(|head| request.follow_redirects && redirect::is_redirect(head.status));
             let Some(head) = redirect else {
-                return response.read_body(request, progress).await;
+                return response.read_body(&self.shared, request, progress).await;
             };
             if followed >= request.max_redirects {
                 let message = format!("more than {} redirects", request.max_redirects);

@@ -72,6 +72,8 @@ pub(super) struct Progress {
     pub(super) handshake: Option<Arc<HandshakeRecorder>>,
     /// The body of the last response.
     pub(super) body: KeptBody,
+    /// Whether the body waits for memory, not for the other side.
+    pub(super) waits_for_memory: bool,
     /// The current request's phases that are not the dialer's.
     pub(super) tls: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
@@ -93,6 +95,7 @@ impl Progress {
             wire: Wire::default(),
             handshake: None,
             body: KeptBody::default(),
+            waits_for_memory: false,
             tls: None,
             first_byte: None,
             stage: Stage::Dns,
@@ -152,6 +155,10 @@ impl Progress {
         let remote = self.wire.lock().remote_addr;
         let whom = remote.map_or_else(|| "the target".to_owned(), |address| address.to_string());
         let (kind, message) = match self.stage() {
+            _ if self.waits_for_memory => {
+                let message = "other bodies had all of body_memory until the deadline";
+                (ErrorKind::LocalMemory, message.to_owned())
+            }
             Stage::Dns => (ErrorKind::DnsTimeout, "the name was not resolved before the deadline".to_owned()),
             Stage::Connect => {
                 (ErrorKind::ConnectTimeout, format!("{whom} did not answer before the deadline"))

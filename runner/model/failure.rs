@@ -118,7 +118,7 @@ error_kinds! {
     LocalFds = "local_fds", Local, Unknown;
     /// The runner has no local port left.
     LocalPorts = "local_ports", Local, Unknown;
-    /// The runner has no memory left for sockets.
+    /// The runner has no memory left for sockets, or for bodies.
     LocalMemory = "local_memory", Local, Unknown;
     /// The runner has no certificate authority to verify with.
     LocalTrust = "local_trust", Local, Unknown;

@@ -19,7 +19,7 @@ use super::writers::Writers;
 use super::{Built, Merged, RunSummary, Stop};
 use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
-use crate::fetch::{FetchSetupError, Fetcher, FetcherConfig, raise_descriptor_limit};
+use crate::fetch::{DEFAULT_BODY_MEMORY, FetchSetupError, Fetcher, FetcherConfig, raise_descriptor_limit};
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
 
 /// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
@@ -46,6 +46,8 @@ pub struct RunnerOptions {
     pub limit: Option<u64>,
     /// At most so many probes in flight, over all pipelines; none means what the machine allows.
     pub concurrency: Option<usize>,
+    /// Bytes that the bodies of all probes in flight may take; the fetcher's default without it.
+    pub body_memory: Option<u64>,
     /// How long probes in flight may go on at the end.
     pub grace: Duration,
     /// Where the checks of these pipelines remember: it is given its place in the runner's state folder.
@@ -117,8 +119,9 @@ impl Runner {
         // A run that ends by itself never waits for the lock of one that goes on.
         let name =
             if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
-        let fetcher =
-            Fetcher::new(&FetcherConfig::default()).map_err(|error| StartError::Fetch(Arc::new(error)))?;
+        let body_memory = options.body_memory.unwrap_or(DEFAULT_BODY_MEMORY);
+        let fetching = FetcherConfig { body_memory, ..FetcherConfig::default() };
+        let fetcher = Fetcher::new(&fetching).map_err(|error| StartError::Fetch(Arc::new(error)))?;
         warn_of_limits(in_flight, &fetcher);
         let folders = RecordFolders {
             data: options.data.clone(),

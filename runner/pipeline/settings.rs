@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use super::files::RUNNER_FILE;
 use super::places::Limits;
 use crate::config::{
-    Advice, Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Located, Place, config_table,
-    parse_name,
+    Advice, ByteSize, Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Located, Place,
+    config_table, parse_name,
 };
 use crate::fetch::{AddressPolicy, AddressPolicyText};
 
@@ -38,6 +38,10 @@ config_table! {
         data: Option<Located<String>>,
         /// The runner's name, part of file names; `--runner` overrides it.
         runner: Option<Located<String>>,
+        /// What the bodies of all probes in flight may take in memory together, the first 64 KiB of each apart; at
+        /// least 1 MiB. A longer body waits for its room; if it comes too late, the attempt is `unknown` with
+        /// `local_memory`. Without it, 256 MiB. A change takes a restart.
+        body_memory: Option<Located<ByteSize>>,
         /// Which addresses may be connected to: `"no_metadata"`, `"public_only"`, or a table with `allow` and
         /// `deny`; a pipeline may say otherwise under `[request]`.
         address_policy: Option<AddressPolicyText>,
@@ -65,6 +69,8 @@ pub struct RunnerSettings {
     pub data: Option<PathBuf>,
     /// The runner's name.
     pub runner: Option<String>,
+    /// Bytes that the bodies of all probes in flight may take in memory together.
+    pub body_memory: Option<u64>,
     /// Which addresses may be connected to.
     pub address_policy: AddressPolicy,
 }
@@ -158,7 +164,7 @@ fn read_document(document: &Document, diagnostics: &mut Diagnostics) -> Option<R
     document.resolve(&mut table, base, &|name| std::env::var_os(name), diagnostics);
     let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
     let text = RunnerText::from_value(&value, &mut Context { document, diagnostics, tag: None })?;
-    let DefaultsText { concurrency, per_host, data, runner, address_policy } = text.defaults;
+    let DefaultsText { concurrency, per_host, data, runner, body_memory, address_policy } = text.defaults;
     let runner = runner.and_then(|name| match parse_name(&name.value) {
         Ok(name) => Some(name),
         Err(reason) => {
@@ -172,6 +178,7 @@ fn read_document(document: &Document, diagnostics: &mut Diagnostics) -> Option<R
         per_host: in_flight(per_host.as_ref(), document, diagnostics),
         data: data.map(|data| base.join(data.value)),
         runner,
+        body_memory: body_memory.and_then(|size| enough_memory(&size, document, diagnostics)),
         address_policy: address_policy.map(AddressPolicy::from).unwrap_or_default(),
     })
 }
@@ -207,6 +214,20 @@ fn in_flight(
     None
 }
 
+/// The memory for bodies; tells of one that is too small for one body of the default limit.
+fn enough_memory(
+    size: &Located<ByteSize>,
+    document: &Document,
+    diagnostics: &mut Diagnostics,
+) -> Option<u64> {
+    if size.value.0 >= 1 << 20 {
+        return Some(size.value.0);
+    }
+    let message = "body_memory is at least 1MiB";
+    diagnostics.add(Diagnostic::error(Code::BadValue, size.place(document), message));
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -236,12 +257,13 @@ mod tests {
 
     #[test]
     fn it_stands_in_the_folder_or_beside_it() {
-        let text = "[defaults]\nconcurrency = 5\nper_host = 2\ndata = \"out\"\nrunner = \"eu-1\"\naddress_policy = \"public_only\"\n";
+        let text = "[defaults]\nconcurrency = 5\nper_host = 2\ndata = \"out\"\nrunner = \"eu-1\"\nbody_memory = \"32MiB\"\naddress_policy = \"public_only\"\n";
         let all = RunnerSettings {
             concurrency: Some(5),
             per_host: Some(2),
             data: Some("pipelines/out".into()),
             runner: Some("eu-1".to_owned()),
+            body_memory: Some(32 << 20),
             address_policy: AddressPolicy::PublicOnly,
         };
         let (found, told, noted) = read(&[("pipelines/probity.toml", text)]);
@@ -257,10 +279,15 @@ mod tests {
         let (_, told, _) = read(&[("pipelines/probity.toml", ""), ("probity.toml", "")]);
         assert!(told.contains("DIR/pipelines/probity.toml") && told.contains("DIR/probity.toml"), "{told}");
         assert_eq!(told.matches("error[P0205]").count(), 1, "{told}");
-        let text =
-            "[defaults]\nconcurency = 5\nper_host = 0\nrunner = \"a/b\"\naddress_policy = \"public\"\n";
+        let text = "[defaults]\nconcurency = 5\nper_host = 0\nrunner = \"a/b\"\nbody_memory = \"1KiB\"\naddress_policy = \"public\"\n";
         let (_, told, _) = read(&[("probity.toml", text)]);
-        for part in ["did you mean \"concurrency\"?", "at least 1", "a runner's name", "\"public_only\""] {
+        for part in [
+            "did you mean \"concurrency\"?",
+            "at least 1 and",
+            "a runner's name",
+            "body_memory is at least 1MiB",
+            "\"public_only\"",
+        ] {
             assert_eq!(told.matches(part).count(), 1, "{part}: {told}");
         }
     }

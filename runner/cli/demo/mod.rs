@@ -55,6 +55,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             data: args.dir.clone(),
             runner: "main".to_owned(),
             concurrency: None,
+            body_memory: None,
             state: None,
             show: Show::Lines,
             until: args.length,

@@ -46,7 +46,7 @@ fn decoded(coding: Coding, bytes: &[u8], size: usize) -> Result<Vec<u8>, Failure
     let mut decoder = Decoder::new(coding, 100_000);
     let mut out = Vec::new();
     for piece in bytes.chunks(size) {
-        decoder.decode(piece, |made| {
+        decoder.decode(piece, bytes.len() as u64, |made| {
             out.extend_from_slice(made);
             Taken::More
         })?;
@@ -70,6 +70,31 @@ fn every_coding_in_pieces_of_every_size() {
                 let out = decoded(coding, &bytes, size);
                 assert_eq!(out.as_deref(), Ok(text.as_slice()), "{name}, {length} bytes by {size}");
             }
+        }
+    }
+}
+
+#[test]
+fn after_every_pause_it_goes_on_where_it_was() {
+    for text in [text(5 * STEP + 1), vec![b'a'; 6 * STEP]] {
+        for (name, coding) in NAMES {
+            let bytes = encoded(name, &text);
+            let (mut decoder, mut out) = (Decoder::new(coding, 100_000), Vec::new());
+            let (mut rest, mut pauses) = (bytes.as_slice(), 0);
+            loop {
+                let pause = |made: &[u8]| {
+                    out.extend_from_slice(made);
+                    if made.is_empty() { Taken::More } else { Taken::Pause }
+                };
+                let (taken, used) = decoder.decode(rest, bytes.len() as u64, pause).unwrap();
+                rest = &rest[used..];
+                pauses += 1;
+                if taken == Taken::More {
+                    break;
+                }
+            }
+            assert_eq!((decoder.finish(), rest.len()), (Ok(()), 0), "{name}");
+            assert!(out == text && pauses > 5, "{name}: {} bytes in {pauses} steps", out.len());
         }
     }
 }
@@ -137,9 +162,11 @@ fn n60_a_bomb_is_given_up_soon() {
         let bytes = encoded(name, &vec![0; 8 << 20]);
         let mut decoder = Decoder::new(coding, 200);
         let mut made = 0;
+        let mut arrived = 0;
         let failure = bytes.chunks(1_000).find_map(|piece| {
+            arrived += piece.len() as u64;
             decoder
-                .decode(piece, |step| {
+                .decode(piece, arrived, |step| {
                     made += step.len();
                     Taken::More
                 })
@@ -157,7 +184,9 @@ fn n60_short_bodies_may_have_any_ratio_and_who_wants_no_more_is_heard() {
     for (name, coding) in NAMES {
         let bytes = encoded(name, &zeros);
         let mut decoder = Decoder::new(coding, 2);
-        assert_eq!(decoder.decode(&bytes, |_| Taken::More), Ok(Taken::More), "{name}");
+        let length = bytes.len() as u64;
+        let taken = decoder.decode(&bytes, length, |_| Taken::More).map(|(taken, _)| taken);
+        assert_eq!(taken, Ok(Taken::More), "{name}");
         assert_eq!(decoder.finish(), Ok(()), "{name}");
         let mut calls = 0;
         let mut decoder = Decoder::new(coding, 2);
@@ -165,7 +194,8 @@ fn n60_short_bodies_may_have_any_ratio_and_who_wants_no_more_is_heard() {
             calls += 1;
             Taken::Enough
         };
-        assert_eq!((decoder.decode(&bytes, stop), calls), (Ok(Taken::Enough), 1), "{name}");
+        let taken = decoder.decode(&bytes, length, stop).map(|(taken, _)| taken);
+        assert_eq!((taken, calls), (Ok(Taken::Enough), 1), "{name}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Compressed bodies over the wire: both sizes, the limits after decoding, and what is no such body.
 
-use super::support::{Server, fetch, get, kind, spec};
-use crate::fetch::RequestSpec;
+use std::time::Duration;
+
+use super::support::{PATIENCE, Server, fetch, fetch_with, get, kind, spec};
 use crate::fetch::decode::tests::encoded;
+use crate::fetch::{Fetcher, FetcherConfig, RequestSpec};
 use crate::model::{ErrorKind, Exchange};
 
 /// A response of `body` that is said to be `coding`.
@@ -67,6 +69,32 @@ async fn n60_bombs_end_soon_and_say_so() {
         let exchange = answer(coding, &body, generous).await;
         assert_eq!((kind(&exchange), exchange.body_truncated), (None, Some(true)), "{name}");
         assert_eq!(exchange.body.len(), 1 << 20, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn n66_bodies_wait_for_the_memory_that_others_have() {
+    let text: Vec<u8> = (0..300 * 1_024_usize).map(|at| (at * at / 7 + at / 100) as u8).collect();
+    let mut plain = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len()).into_bytes();
+    plain.extend_from_slice(&text);
+    for answer in [plain, response("gzip", &encoded("gzip", &text))] {
+        let server = Server::answering(answer).await;
+        let config = FetcherConfig { body_memory: 512 * 1_024, ..FetcherConfig::default() };
+        let fetcher = Fetcher::new(&config).unwrap();
+        let asked =
+            || RequestSpec { body_limit: 320 * 1_024, timeout: Duration::from_millis(400), ..spec(&[]) };
+        let first = fetch_with(&fetcher, asked(), &server.url("/")).await;
+        assert_eq!((kind(&first), first.body.len()), (None, text.len()));
+        let second = fetch_with(&fetcher, asked(), &server.url("/")).await;
+        assert_eq!(kind(&second), Some(ErrorKind::LocalMemory), "it is our limit");
+        drop(first);
+        let third =
+            fetch_with(&fetcher, RequestSpec { timeout: PATIENCE, ..asked() }, &server.url("/")).await;
+        assert_eq!((kind(&third), third.body.len()), (None, text.len()));
+        // What is short needs none.
+        let fourth =
+            fetch_with(&fetcher, RequestSpec { body_limit: 1_000, ..asked() }, &server.url("/")).await;
+        assert_eq!((kind(&fourth), fourth.body_truncated), (None, Some(true)));
     }
 }
 
