@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::policy::{AddressPolicy, Network};
 use crate::config::{
-    ByteSize, Context, Duration, FromValue, Hidden, Located, TableDoc, config_enum, config_table,
+    ByteSize, Context, Duration, FromValue, Hidden, JsonTable, Located, TableDoc, config_enum, config_table,
 };
 
 config_table! {
@@ -21,8 +21,17 @@ config_table! {
         /// Headers to send. Values are never shown in messages or logs. Unless there is another
         /// `accept-encoding`, `gzip, br, zstd` is sent; whatever comes of these, or deflate, is decompressed.
         headers: BTreeMap<String, Located<Hidden>>,
-        /// The body to send.
-        body: Option<Hidden>,
+        /// Who asks.
+        auth: Option<Located<AuthText>>,
+        /// The body to send. Without a header `content-type`, the type of a body is guessed: JSON, text or
+        /// bytes.
+        body: Option<Located<Hidden>>,
+        /// A file with the body to send, relative to the pipeline file; at most 16 MiB.
+        body_file: Option<Located<String>>,
+        /// The body to send, as the fields of a form (`application/x-www-form-urlencoded`).
+        form: BTreeMap<String, Located<Hidden>>,
+        /// The body to send, as JSON: a table.
+        json: Option<Located<JsonTable>>,
         /// Whether redirects are followed. Credentials never cross an origin.
         follow_redirects: bool = "true",
         /// How many redirects are followed before the attempt is `down` with `redirect_limit`;
@@ -49,6 +58,26 @@ config_table! {
         tls: TlsText,
         /// Whether and when a probe that failed is tried again.
         retry: RetryText,
+    }
+}
+
+config_table! {
+    /// Who asks. It is sent to the target's own origin only, never along a redirect to another one.
+    pub struct AuthText, "auth" {
+        /// A bearer token (RFC 6750).
+        bearer: Option<Hidden>,
+        /// A user's name and password (RFC 7617).
+        basic: Option<BasicText>,
+    }
+}
+
+config_table! {
+    /// A user's name and password.
+    pub struct BasicText, "basic" {
+        /// The user's name, without a colon.
+        username: Hidden,
+        /// The password.
+        password: Hidden,
     }
 }
 
@@ -183,6 +212,16 @@ config_enum! {
     }
 }
 
+config_enum! {
+    /// A version of TLS.
+    pub enum TlsVersionText {
+        /// TLS 1.2 (RFC 5246).
+        Tls12 = "1.2",
+        /// TLS 1.3 (RFC 8446).
+        Tls13 = "1.3",
+    }
+}
+
 config_table! {
     /// How TLS is done.
     pub struct TlsText, "[request.tls]" {
@@ -191,6 +230,14 @@ config_table! {
         ca_file: Option<Located<String>>,
         /// The name to ask for (SNI) and to verify, instead of the URL's host.
         server_name: Option<Located<String>>,
+        /// A PEM file with the certificate to show to a target that asks for one, and those above it, relative
+        /// to the pipeline file. Never shown to another origin.
+        cert_file: Option<Located<String>>,
+        /// A PEM file with the key of that certificate (PKCS #8, PKCS #1 or SEC 1), relative to the pipeline
+        /// file.
+        key_file: Option<Located<String>>,
+        /// The oldest version of TLS that is spoken.
+        min_version: TlsVersionText = r#""1.2""#,
         /// Accept any certificate. Facts of the certificate are recorded all the same.
         insecure_skip_verify: bool = "false",
     }

@@ -52,6 +52,8 @@ pub(super) struct Outgoing {
     pub(super) body: Option<Bytes>,
     /// The name for SNI and verification, where it is not the URL's host.
     pub(super) server_name: Option<ServerName<'static>>,
+    /// Whether the client certificate may be shown, if there is one.
+    pub(super) shows_certificate: bool,
 }
 
 impl Outgoing {
@@ -169,7 +171,7 @@ async fn connect(
     };
     let mut connector = if outgoing.is_https() {
         let name = server_name(outgoing)?;
-        let (config, handshake) = shared.tls.for_attempt(&request.tls, clock);
+        let (config, handshake) = shared.tls.for_attempt(&request.tls, outgoing.shows_certificate, clock);
         progress.handshake = Some(handshake);
         progress.exchange.tls = None;
         HttpsConnector::new(dialer, config, false, Arc::new(FixedServerNameResolver::new(name)))

@@ -39,7 +39,8 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText,
+    AddressPolicyText, AuthText, BasicText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText,
+    TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
@@ -47,8 +48,8 @@ pub use self::policy::{AddressPolicy, Network};
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{
-    DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, IpVersion,
-    Request, RequestError, RequestSpec, TlsOptions,
+    ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT,
+    IpVersion, Request, RequestError, RequestSpec, TlsOptions,
 };
 use self::resolve::Resolver;
 pub use self::retry::Retry;
@@ -240,6 +241,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         headers: None,
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
+        shows_certificate: true,
     })
 }
 

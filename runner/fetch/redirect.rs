@@ -60,7 +60,7 @@ impl Trail {
         let there = destination(&here, head)?;
         self.remember(&here, &head.headers);
         let crosses = here.origin() != there.origin();
-        let Outgoing { method, body, server_name, .. } = sent;
+        let Outgoing { method, body, server_name, shows_certificate, .. } = sent;
         let (method, body) = match rewritten(head.status, &method) {
             Some(rewritten) => {
                 for name in &BODY_HEADERS {
@@ -85,7 +85,9 @@ impl Trail {
         self.add_cookies(&there, &mut headers);
         let uri = uri_of(&there)?;
         let server_name = if crosses { None } else { server_name };
-        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name })
+        // Once left, an origin's credentials stay left out, also on the way back.
+        let shows_certificate = shows_certificate && !crosses;
+        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name, shows_certificate })
     }
 
     /// Keeps what `set-cookie` says for the origin that said it.

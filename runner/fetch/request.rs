@@ -112,6 +112,25 @@ pub struct TlsOptions {
     pub insecure_skip_verify: bool,
     /// The name to ask for (SNI) and to verify, instead of the URL's host.
     pub server_name: Option<String>,
+    /// What is shown to whoever asks for a client certificate. Default nothing.
+    pub client: Option<ClientPem>,
+    /// Whether TLS 1.2 is not spoken. Default no.
+    pub only_tls13: bool,
+}
+
+/// A client certificate and its key, in PEM. Printed without them.
+#[derive(Clone)]
+pub struct ClientPem {
+    /// The certificate, and those above it.
+    pub certificates: Bytes,
+    /// Its key: PKCS #8, PKCS #1 or SEC 1.
+    pub key: Bytes,
+}
+
+impl fmt::Debug for ClientPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientPem").finish_non_exhaustive()
+    }
 }
 
 /// Which addresses of a name may be used.
@@ -175,6 +194,18 @@ pub enum RequestError {
     /// The CA bundle cannot be read.
     #[error("ca_file has no usable certificate: {reason}")]
     CaFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client certificate cannot be used.
+    #[error("cert_file has no usable certificate: {reason}")]
+    CertFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client certificate's key cannot be used.
+    #[error("key_file has no usable key: {reason}")]
+    KeyFile {
         /// What is wrong with it.
         reason: String,
     },
@@ -338,6 +369,8 @@ fn build_header(
     let value = HeaderValue::from_str(value)
         .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
         .map_err(|_| RequestError::HeaderValue { name: owned() })?;
+    let mut value = value;
+    value.set_sensitive(parsed == header::AUTHORIZATION);
     Ok((parsed, value))
 }
 

@@ -12,13 +12,16 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 
-use super::request::{RequestError, TlsOptions};
+use super::request::{ClientPem, RequestError, TlsOptions};
 use super::{FetchSetupError, facts};
 use crate::clock::Clock;
 
@@ -31,13 +34,17 @@ pub(super) struct TlsTemplate {
     listed: Arc<[CertificateDer<'static>]>,
     /// Accept any certificate.
     insecure_skip_verify: bool,
+    /// What is shown to whoever asks for a client certificate.
+    client: Option<Arc<CertifiedKey>>,
+    /// Whether TLS 1.2 is not spoken.
+    only_tls13: bool,
     /// The name to ask for and to verify, instead of the URL's host.
     pub(super) server_name: Option<ServerName<'static>>,
 }
 
 /// Checks what the user wrote about TLS.
 pub(super) fn template(options: &TlsOptions) -> Result<TlsTemplate, RequestError> {
-    let TlsOptions { ca_pem, insecure_skip_verify, server_name } = options;
+    let TlsOptions { ca_pem, insecure_skip_verify, server_name, client, only_tls13 } = options;
     let (verifier, listed) = match ca_pem {
         Some(pem) => {
             let listed = certificates(pem)?;
@@ -51,7 +58,36 @@ pub(super) fn template(options: &TlsOptions) -> Result<TlsTemplate, RequestError
         }
         None => None,
     };
-    Ok(TlsTemplate { verifier, listed, insecure_skip_verify: *insecure_skip_verify, server_name })
+    Ok(TlsTemplate {
+        verifier,
+        listed,
+        insecure_skip_verify: *insecure_skip_verify,
+        client: client.as_ref().map(certified).transpose()?.map(Arc::new),
+        only_tls13: *only_tls13,
+        server_name,
+    })
+}
+
+/// A client's certificates and their key, held against each other.
+fn certified(pem: &ClientPem) -> Result<CertifiedKey, RequestError> {
+    let chain = certificates(&pem.certificates).map_err(|problem| match problem {
+        RequestError::CaFile { reason } => RequestError::CertFile { reason },
+        other => other,
+    })?;
+    let refused = |reason: &str| RequestError::KeyFile { reason: reason.to_owned() };
+    // What the library says may quote the file.
+    let key = PrivateKeyDer::from_pem_slice(&pem.key)
+        .map_err(|_| refused("it holds no PEM block of a private key that is not encrypted"))?;
+    let key = ring::sign::any_supported_type(&key)
+        .map_err(|_| refused("it is none of RSA, ECDSA (P-256, P-384) and Ed25519"))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(refused("it is not the key of the certificate in cert_file"))
+        }
+        Err(_) => Err(RequestError::CertFile { reason: "its first certificate cannot be read".to_owned() }),
+    }
 }
 
 /// The name as TLS knows it: a DNS name without its final dot, or an address (with or without brackets).
@@ -117,6 +153,8 @@ fn verify_listed(
 pub(super) struct TlsBase {
     /// Never used as it is for a handshake: every attempt has its own verifier in a copy of it.
     config: Arc<ClientConfig>,
+    /// The same without TLS 1.2.
+    config_tls13: Arc<ClientConfig>,
     /// Verifies against the operating system's authorities; none where there are none.
     system: Option<Arc<WebPkiServerVerifier>>,
     /// For signatures, where there is no verifier to ask.
@@ -134,15 +172,19 @@ impl TlsBase {
         let system =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
         let algorithms = provider.signature_verification_algorithms;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| FetchSetupError::Tls { reason: error.to_string() })?
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        // A resumed session would hide a certificate that was changed for a bad one.
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), system, algorithms })
+        let of = |versions: &[&'static SupportedProtocolVersion]| {
+            let mut config = ClientConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(versions)
+                .map_err(|error| FetchSetupError::Tls { reason: error.to_string() })?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth();
+            // A resumed session would hide a certificate that was changed for a bad one.
+            config.resumption = Resumption::disabled();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(Arc::new(config))
+        };
+        let (config, config_tls13) = (of(rustls::DEFAULT_VERSIONS)?, of(&[&rustls::version::TLS13])?);
+        Ok(Self { config, config_tls13, system, algorithms })
     }
 
     /// Whether the operating system has any certificate authority.
@@ -159,17 +201,20 @@ impl TlsBase {
     pub(super) fn for_attempt(
         &self,
         template: &TlsTemplate,
+        shows_certificate: bool,
         clock: &Clock,
     ) -> (Arc<ClientConfig>, Arc<HandshakeRecorder>) {
         let recorder = Arc::new(HandshakeRecorder {
             inner: template.verifier.clone().or_else(|| self.system.clone()),
             listed: template.listed.clone(),
+            client: template.client.clone().filter(|_| shows_certificate),
             accept_any: template.insecure_skip_verify,
             algorithms: self.algorithms,
             clock: clock.clone(),
             shown: Mutex::default(),
         });
-        let mut config = ClientConfig::clone(&self.config);
+        let base = if template.only_tls13 { &self.config_tls13 } else { &self.config };
+        let mut config = ClientConfig::clone(base);
         config.time_provider = recorder.clone();
         config.client_auth_cert_resolver = recorder.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());
@@ -199,6 +244,7 @@ pub(super) struct Shown {
 pub(super) struct HandshakeRecorder {
     inner: Option<Arc<WebPkiServerVerifier>>,
     listed: Arc<[CertificateDer<'static>]>,
+    client: Option<Arc<CertifiedKey>>,
     accept_any: bool,
     algorithms: WebPkiSupportedAlgorithms,
     clock: Clock,
@@ -275,11 +321,11 @@ impl ServerCertVerifier for HandshakeRecorder {
 impl ResolvesClientCert for HandshakeRecorder {
     fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.shown().client_certificate_asked = true;
-        None
+        self.client.clone()
     }
 
     fn has_certs(&self) -> bool {
-        false
+        self.client.is_some()
     }
 }
 

@@ -182,7 +182,7 @@ fn of_document(
     let secrets = document.resolved_texts();
     // Headers and authorities of dynamic sources are in theirs.
     let supplied = format!("{:?}", supplies.iter().map(|supply| supply.identity).collect::<Vec<_>>());
-    let mut parts = vec![&*generation, told.as_str(), supplied.as_str()];
+    let mut parts = vec![&*generation, told.as_str(), supplied.as_str(), request.key_print.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {
         name: Arc::clone(&file.name),

@@ -42,6 +42,7 @@ mod records;
 mod reload;
 mod recovery;
 mod remembering;
+mod requests;
 mod run_once;
 mod samples;
 mod schedule;

@@ -18,7 +18,7 @@
 //! be matched with the one request that it tells of.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// The header lines, as they were sent.
     pub(crate) headers: Vec<String>,
+    /// The body that was sent.
+    pub(crate) body: Vec<u8>,
     /// XXH3-64 of the answer's body, as rows have it; none where there was no whole answer.
     pub(crate) answered: Option<String>,
     /// When its head had arrived.
@@ -131,11 +133,18 @@ fn converse(stream: &TcpStream, log: &Log) {
         let Some(path) = lines.first().and_then(|line| line.split(' ').nth(1)).map(str::to_owned) else {
             return;
         };
+        let headers = lines.split_off(1);
+        let length = headers.iter().find_map(|line| line.strip_prefix("content-length: "));
+        let mut sent = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        if reader.read_exact(&mut sent).is_err() {
+            return;
+        }
         let index = {
             let mut requests = log.requests.lock().unwrap();
             requests.push(Request {
                 path: path.clone(),
-                headers: lines.split_off(1),
+                headers,
+                body: sent,
                 answered: None,
                 arrived: Instant::now(),
                 left: None,

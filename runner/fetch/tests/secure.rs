@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{Server, drain, fetch, kind, read_request, spec, status};
-use crate::fetch::{RequestSpec, TlsOptions};
+use crate::fetch::{ClientPem, RequestSpec, TlsOptions};
 use crate::model::{ErrorKind, Exchange};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -234,6 +234,11 @@ fn pem(der: &CertificateDer<'_>) -> Bytes {
     Bytes::from(format!("-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"))
 }
 
+fn key_pem(key: &KeyPair) -> Bytes {
+    let text = base64(&key.serialize_der());
+    Bytes::from(format!("-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n"))
+}
+
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = Vec::new();
@@ -274,22 +279,89 @@ async fn names_are_asked_for_by_sni() {
 #[tokio::test]
 async fn a_wanted_client_certificate_is_named() {
     let authority = Authority::new();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.0.der().clone()).unwrap();
-    let roots = Arc::new(roots);
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider).build().unwrap();
-        let identity = authority.issue(|_| ());
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
-        let config = builder(&[version])
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(identity.chain, key)
-            .unwrap();
-        let exchange = probe(&serving(config).await, trusting(authority.pem())).await;
+        let exchange = probe(&serving(wanting(&authority, version)).await, trusting(authority.pem())).await;
         assert_eq!(kind(&exchange), Some(ErrorKind::TlsClientCertRequired), "{:?}", exchange.failure);
         assert_eq!(exchange.tls.unwrap().verified, Some(true));
     }
+}
+
+/// A server that wants a certificate of the authority.
+fn wanting(authority: &Authority, version: &'static SupportedProtocolVersion) -> ServerConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let identity = authority.issue(|_| ());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
+    builder(&[version]).with_client_cert_verifier(verifier).with_single_cert(identity.chain, key).unwrap()
+}
+
+/// A request that trusts the authority and has a certificate of it.
+fn certified(authority: &Authority) -> RequestSpec {
+    let identity = authority.issue(|_| ());
+    let client = ClientPem { certificates: pem(&identity.chain[0]), key: key_pem(&identity.key) };
+    let mut spec = trusting(authority.pem());
+    spec.tls.client = Some(client);
+    spec
+}
+
+#[tokio::test]
+async fn h81_a_client_certificate_is_shown_to_its_own_origin_only() {
+    let authority = Authority::new();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let server = serving(wanting(&authority, version)).await;
+        let exchange = probe(&server, certified(&authority)).await;
+        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
+        let there = format!("https://{}/", server.addr);
+        let away = Server::routed(move |_| {
+            format!("HTTP/1.1 302 Found\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n").into_bytes()
+        })
+        .await;
+        let exchange = fetch(certified(&authority), &away.url("/")).await;
+        assert_eq!(kind(&exchange), Some(ErrorKind::TlsClientCertRequired), "{:?}", exchange.failure);
+    }
+}
+
+#[test]
+fn a_client_certificate_and_its_key_are_held_against_each_other() {
+    let authority = Authority::new();
+    let problem = |change: &dyn Fn(&mut ClientPem)| {
+        let mut spec = certified(&authority);
+        change(spec.tls.client.as_mut().unwrap());
+        let mut problems = crate::fetch::Request::build(spec).err().unwrap_or_default();
+        problems.pop().map(|problem| problem.to_string()).unwrap_or_default()
+    };
+    assert_eq!(problem(&|_| ()), "");
+    let other = key_pem(&KeyPair::generate().unwrap());
+    let told = problem(&|client| client.key = other.clone());
+    assert_eq!(told, "key_file has no usable key: it is not the key of the certificate in cert_file");
+    let told = problem(&|client| client.key = Bytes::from_static(b"hunter2"));
+    assert!(
+        told.starts_with("key_file has no usable key: it holds no PEM block") && !told.contains("hunter2")
+    );
+    let told = problem(&|client| client.certificates = Bytes::from_static(b"hunter2"));
+    assert!(told.starts_with("cert_file has no usable certificate: it holds no PEM block"), "{told}");
+}
+
+#[tokio::test]
+async fn n27_a_target_below_the_least_version_is_down() {
+    let authority = Authority::new();
+    let identity = authority.issue(|_| ());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
+    let old = builder(&[&rustls::version::TLS12])
+        .with_no_client_auth()
+        .with_single_cert(identity.chain, key)
+        .unwrap();
+    let only_tls13 = || {
+        let mut spec = trusting(authority.pem());
+        spec.tls.only_tls13 = true;
+        spec
+    };
+    let exchange = probe(&serving(old).await, only_tls13()).await;
+    assert_eq!(kind(&exchange), Some(ErrorKind::TlsVersion), "{:?}", exchange.failure);
+    let exchange = probe(&serving(config(authority.issue(|_| ()))).await, only_tls13()).await;
+    assert_eq!((kind(&exchange), exchange.tls.unwrap().version), (None, Some("1.3")));
 }
 
 /// Servers that answer the first flight with bytes of their own.

@@ -1,5 +1,8 @@
 //! Builds the request of a pipeline.
 
+mod auth;
+mod payload;
+
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -8,7 +11,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{
-    AddressPolicy, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions,
+    AddressPolicy, ClientPem, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText,
+    TlsOptions, TlsVersionText,
 };
 use crate::pipeline::settings::RunnerSettings;
 
@@ -16,16 +20,18 @@ use crate::pipeline::settings::RunnerSettings;
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 /// The longest time-out: a probe in flight holds a connection.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
-/// The largest file of certificate authorities: the usual bundle has 220 KiB.
-const LARGEST_CA_FILE: u64 = 16 << 20;
+/// The largest file of certificates or a key: the usual bundle of authorities has 220 KiB.
+const LARGEST_PEM_FILE: u64 = 16 << 20;
 /// The largest body that is kept: it is held in memory for each probe in flight.
 const LARGEST_BODY: u64 = 64 << 20;
 
 /// The request of a pipeline.
 pub(super) struct BuiltRequest {
     pub(super) request: Request,
-    /// Identifies the certificate authorities of the file's own by their content.
+    /// Identifies the files that it is made of by their content, but for the key.
     pub(super) fingerprint: String,
+    /// Identifies the key by its content: for comparison within this process only.
+    pub(super) key_print: String,
 }
 
 pub(super) fn build(
@@ -35,17 +41,31 @@ pub(super) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Option<BuiltRequest> {
     check_ranges(text, site, diagnostics);
+    let payload = payload::payload(text, site, diagnostics);
+    let authorization = auth::authorization(text, site, diagnostics);
     let tls = tls(text, site, diagnostics)?;
-    let fingerprint =
-        tls.ca_pem.as_ref().map(|pem| format!("{:016x}", XxHash3_64::oneshot(pem))).unwrap_or_default();
+    let print = |bytes: Option<&Bytes>| {
+        bytes.map(|bytes| format!("{:016x}", XxHash3_64::oneshot(bytes))).unwrap_or_default()
+    };
+    let body_file = payload.as_ref().filter(|_| text.body_file.is_some()).map(|payload| &payload.bytes);
+    let fingerprint = [
+        print(tls.ca_pem.as_ref()),
+        print(tls.client.as_ref().map(|client| &client.certificates)),
+        print(body_file),
+    ]
+    .join(" ");
+    let key_print = print(tls.client.as_ref().map(|client| &client.key));
+    let mut headers: Vec<(String, String)> =
+        text.headers.iter().map(|(name, value)| (name.clone(), value.value.expose().to_owned())).collect();
+    let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if let Some(payload) = payload.as_ref().filter(|_| !has_type) {
+        headers.push(("content-type".to_owned(), payload.content_type.to_owned()));
+    }
+    headers.extend(authorization.map(|value| ("authorization".to_owned(), value)));
     let spec = RequestSpec {
         method: text.method.value.clone(),
-        headers: text
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), value.value.expose().to_owned()))
-            .collect(),
-        body: text.body.as_ref().map(|body| Bytes::copy_from_slice(body.expose().as_bytes())),
+        headers,
+        body: payload.map(|payload| payload.bytes),
         timeout: text.timeout.value,
         follow_redirects: text.follow_redirects,
         max_redirects: u32::try_from(text.max_redirects.value).unwrap_or(u32::MAX),
@@ -65,7 +85,7 @@ pub(super) fn build(
             .map_or_else(|| settings.address_policy.clone(), AddressPolicy::from),
     };
     match Request::build(spec) {
-        Ok(request) => Some(BuiltRequest { request, fingerprint }),
+        Ok(request) => Some(BuiltRequest { request, fingerprint, key_print }),
         Err(problems) => {
             for problem in problems {
                 let place = place_of(&problem, text, site);
@@ -97,19 +117,49 @@ fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostic
 fn tls(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<TlsOptions> {
     let ca_pem = match &text.tls.ca_file {
         None => None,
-        Some(path) => Some(read_ca(path, site, diagnostics)?),
+        Some(path) => Some(read_file(path, LARGEST_PEM_FILE, site, diagnostics)?),
+    };
+    let client = match (&text.tls.cert_file, &text.tls.key_file) {
+        (None, None) => None,
+        (Some(certificates), Some(key)) => {
+            let certificates = read_file(certificates, LARGEST_PEM_FILE, site, diagnostics);
+            let key = read_file(key, LARGEST_PEM_FILE, site, diagnostics);
+            Some(ClientPem { certificates: certificates?, key: key? })
+        }
+        (Some(one), None) | (None, Some(one)) => {
+            let message = "a client certificate needs both \"cert_file\" and \"key_file\"";
+            diagnostics.add(
+                Diagnostic::error(Code::BadValue, one.place(site.document), message)
+                    .hint("where both are in one file, name it twice"),
+            );
+            return None;
+        }
     };
     Some(TlsOptions {
         ca_pem,
+        client,
+        only_tls13: text.tls.min_version == TlsVersionText::Tls13,
         insecure_skip_verify: text.tls.insecure_skip_verify,
         server_name: text.tls.server_name.as_ref().map(|name| name.value.clone()),
     })
 }
 
-fn read_ca(path: &Located<String>, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<Bytes> {
+/// The content of a file that the table names.
+fn read_file(
+    path: &Located<String>,
+    most: u64,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Bytes> {
     let file = site.base.join(&path.value);
     site.inputs.note(&file);
-    match read_input(&file, LARGEST_CA_FILE) {
+    match read_input(&file, most) {
+        Ok(bytes) if bytes.len() as u64 > most => {
+            let message =
+                format!("the file \"{}\" is longer than {}", file.display(), crate::config::ByteSize(most));
+            diagnostics.add(Diagnostic::error(Code::BadValue, path.place(site.document), message));
+            None
+        }
         Ok(bytes) => Some(bytes.into()),
         Err(reason) => {
             let message = format!("the file \"{}\" cannot be read: {reason}", file.display());
@@ -147,6 +197,12 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {
             text.tls.ca_file.as_ref().map_or_else(file, |ca| ca.place(site.document))
+        }
+        RequestError::CertFile { .. } => {
+            text.tls.cert_file.as_ref().map_or_else(file, |path| path.place(site.document))
+        }
+        RequestError::KeyFile { .. } => {
+            text.tls.key_file.as_ref().map_or_else(file, |path| path.place(site.document))
         }
         RequestError::ServerName { .. } => {
             text.tls.server_name.as_ref().map_or_else(file, |name| name.place(site.document))

@@ -3,7 +3,8 @@
 use http::HeaderName;
 
 use crate::check::RecordRules;
-use crate::config::{Code, Diagnostic, Diagnostics, Document, Hidden, Place, SecretTexts};
+use crate::config::{Code, Diagnostic, Diagnostics, Document, Hidden, Located, Place, SecretTexts};
+use crate::fetch::RequestText;
 use crate::model::Outcome;
 use crate::pipeline::config::{PipelineText, RecordText, RecordWhenText};
 
@@ -86,8 +87,18 @@ fn plan(
     secrets: &SecretTexts,
 ) -> RecordPlan {
     let max_body = usize::try_from(record.max_body.value.0).unwrap_or(usize::MAX);
-    let sent = text.request.headers.iter().map(|(name, value)| (name.as_str(), value.value.expose()));
-    let body = text.request.body.as_ref().map(Hidden::expose);
+    let named =
+        |(name, value): (&'_ String, &'_ Located<Hidden>)| (name.clone(), value.value.expose().to_owned());
+    let request = &text.request;
+    let sent: Vec<(String, String)> = request
+        .headers
+        .iter()
+        .map(named)
+        .chain(request.form.iter().map(named))
+        .chain(credentials(request))
+        .collect();
+    let sent = sent.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let body = request.body.as_ref().map(|body| body.value.expose());
     RecordPlan {
         when: match record.when {
             RecordWhenText::NotUp => When::NotUp,
@@ -97,4 +108,12 @@ fn plan(
         max_body,
         rules: RecordRules::with_secrets(max_body, headers, sent, body, secrets),
     }
+}
+
+/// What says who asks, as a header has it and in plain.
+fn credentials(request: &RequestText) -> impl Iterator<Item = (String, String)> {
+    let auth = request.auth.as_ref().map(|auth| &auth.value);
+    let token = auth.and_then(|auth| auth.bearer.as_ref());
+    let password = auth.and_then(|auth| auth.basic.as_ref()).map(|basic| &basic.password);
+    [token, password].into_iter().flatten().map(|text| ("authorization".to_owned(), text.expose().to_owned()))
 }

@@ -359,6 +359,8 @@ impl Checker<'_> {
             | RequestError::BodyLimit
             | RequestError::ResponseHeader { .. }
             | RequestError::ResponseHeaders
+            | RequestError::CertFile { .. }
+            | RequestError::KeyFile { .. }
             | RequestError::ServerName { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };

@@ -1,0 +1,76 @@
+//! Who asks: the `authorization` header of a pipeline's requests.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::{Code, Diagnostic, Diagnostics, Place};
+use crate::fetch::RequestText;
+use crate::pipeline::build::Site;
+
+/// The value of `authorization` that the table asks for. None where it asks for none or a wrong one, which is told.
+pub(super) fn authorization(
+    text: &RequestText,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let auth = text.auth.as_ref()?;
+    let place = auth
+        .span
+        .clone()
+        .map_or_else(|| Place::file(site.document.path()), |span| site.document.hidden_place(span));
+    let mut wrong = |code: Code, message: &str, hint: &str| {
+        diagnostics.add(Diagnostic::error(code, place.clone(), message).hint(hint));
+        None
+    };
+    if text.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")) {
+        let hint = "keep \"auth\", or the header";
+        return wrong(Code::Conflict, "both \"auth\" and a header \"authorization\" say who asks", hint);
+    }
+    match (&auth.value.bearer, &auth.value.basic) {
+        (Some(_), Some(_)) => {
+            wrong(Code::Conflict, "\"bearer\" and \"basic\" cannot both be used", "keep one of them")
+        }
+        (None, None) => {
+            let hint = "give it bearer = { env = \"TOKEN\" }, or basic = { username = …, password = … }";
+            wrong(Code::BadValue, "\"auth\" says nothing", hint)
+        }
+        // RFC 6750 section 2.1.
+        (Some(token), None) if is_token(token.expose()) => Some(format!("Bearer {}", token.expose())),
+        (Some(_), None) => {
+            let hint =
+                "a token is letters, digits and -._~+/ with = at its end, without \"Bearer\" before it";
+            wrong(Code::BadValue, "this cannot be a bearer token", hint)
+        }
+        // RFC 7617 section 2.
+        (None, Some(basic)) if basic.username.expose().contains(':') => wrong(
+            Code::BadValue,
+            "a user's name cannot have a colon",
+            "what follows it would be its password",
+        ),
+        (None, Some(basic)) => {
+            let pair = format!("{}:{}", basic.username.expose(), basic.password.expose());
+            Some(format!("Basic {}", STANDARD.encode(pair)))
+        }
+    }
+}
+
+/// Whether a text is a `b64token`.
+fn is_token(text: &str) -> bool {
+    let bare = text.trim_end_matches('=');
+    !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens() {
+        for token in ["abc", "a-._~+/9==", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"] {
+            assert!(is_token(token), "{token}");
+        }
+        for text in ["", "=", "Bearer abc", "a b", "a=b", "a\nb", "é"] {
+            assert!(!is_token(text), "{text}");
+        }
+    }
+}
