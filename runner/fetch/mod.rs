@@ -14,6 +14,7 @@ mod config;
 mod request;
 mod policy;
 mod resolve;
+mod pins;
 mod dial;
 mod tls;
 mod facts;

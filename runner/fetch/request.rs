@@ -11,6 +11,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
+use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::tls::{self, TlsTemplate};
 
@@ -48,6 +49,8 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
+    pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
     pub address_policy: AddressPolicy,
 }
@@ -87,6 +90,7 @@ impl Default for RequestSpec {
             fail_if_body_over: None,
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
+            resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
         }
     }
@@ -164,6 +168,14 @@ pub enum RequestError {
         /// As the user wrote it.
         name: String,
     },
+    /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
+    #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
+    Resolve {
+        /// The key as the user wrote it.
+        key: String,
+        /// What is wrong with it, or with the address.
+        reason: &'static str,
+    },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {reason}")]
     Tls {
@@ -186,6 +198,7 @@ pub struct Request {
     pub(super) fail_if_body_over: Option<u64>,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
+    pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
 
@@ -203,6 +216,7 @@ impl Request {
             fail_if_body_over,
             tls,
             ip_version,
+            resolve,
             address_policy,
         } = spec;
         let mut problems = Vec::new();
@@ -213,6 +227,12 @@ impl Request {
         let headers = build_headers(&headers, &mut problems);
         if body_limit == 0 {
             problems.push(RequestError::BodyLimit);
+        }
+        let mut pins = Pins::default();
+        for (key, address) in resolve {
+            if let Err(reason) = pins.add(&key, &address) {
+                problems.push(RequestError::Resolve { key, reason });
+            }
         }
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
@@ -227,6 +247,7 @@ impl Request {
                 fail_if_body_over,
                 tls,
                 ip_version,
+                pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
             }),
             _ => Err(problems),

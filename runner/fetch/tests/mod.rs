@@ -5,6 +5,7 @@ mod support;
 
 mod deadlines;
 mod names;
+mod pins;
 mod plain;
 mod redirects;
 mod secure;

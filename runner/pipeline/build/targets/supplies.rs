@@ -358,6 +358,7 @@ impl Checker<'_> {
             RequestError::Method { .. }
             | RequestError::BodyLimit
             | RequestError::ServerName { .. }
+            | RequestError::Resolve { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
