@@ -50,6 +50,10 @@ config_table! {
         decompression_ratio_limit: Located<u64> = "200",
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
+        /// Addresses to connect to instead of resolving the name: `{ "shop.example:443" = "10.1.2.3" }`, or
+        /// `"10.1.2.3:8443"`. Of the URL and of every redirect; the name that is asked for and verified stays
+        /// the URL's, and the address policy holds.
+        resolve: BTreeMap<String, Located<String>>,
         /// Which addresses may be connected to, by every connection and every redirect: `"no_metadata"` is
         /// all but those where clouds keep credentials (the default), `"public_only"` those of the public
         /// Internet; or a table with `allow` and `deny`. Another one is `unknown` with `connect_denied`.

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::classify::{self, Carried};
+use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::progress::{Stage, Wire};
 use super::request::IpVersion;
@@ -31,6 +32,7 @@ pub(super) struct Dialer {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
     pub(super) ip_version: IpVersion,
+    pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
     /// one back for the acknowledgement of the one before.
@@ -58,7 +60,9 @@ impl Dialer {
         let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
         let port = uri.port_u16().unwrap_or(default_port);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let stream = if let Ok(address) = bare.parse::<IpAddr>() {
+        let pinned = self.pins.find(host, port);
+        let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));
+        let stream = if let Some((address, port)) = known {
             if !allowed(address, self.ip_version) {
                 return Err(resolve::no_address(bare, self.ip_version));
             }

@@ -15,6 +15,7 @@ mod config;
 mod request;
 mod policy;
 mod resolve;
+mod pins;
 mod dial;
 mod tls;
 mod facts;

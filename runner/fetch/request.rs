@@ -11,6 +11,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
+use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::tls::{self, TlsTemplate};
 
@@ -57,6 +58,8 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
+    pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
     pub address_policy: AddressPolicy,
 }
@@ -98,6 +101,7 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
+            resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
         }
     }
@@ -215,6 +219,14 @@ pub enum RequestError {
         /// As the user wrote it.
         name: String,
     },
+    /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
+    #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
+    Resolve {
+        /// The key as the user wrote it.
+        key: String,
+        /// What is wrong with it, or with the address.
+        reason: &'static str,
+    },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {reason}")]
     Tls {
@@ -239,6 +251,7 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
+    pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
 
@@ -258,6 +271,7 @@ impl Request {
             response_headers,
             tls,
             ip_version,
+            resolve,
             address_policy,
         } = spec;
         let mut problems = Vec::new();
@@ -270,6 +284,12 @@ impl Request {
             problems.push(RequestError::BodyLimit);
         }
         let response_headers = build_response_headers(response_headers, &mut problems);
+        let mut pins = Pins::default();
+        for (key, address) in resolve {
+            if let Err(reason) = pins.add(&key, &address) {
+                problems.push(RequestError::Resolve { key, reason });
+            }
+        }
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
             Some(tls) if problems.is_empty() => Ok(Self {
@@ -285,6 +305,7 @@ impl Request {
                 response_headers,
                 tls,
                 ip_version,
+                pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
             }),
             _ => Err(problems),

@@ -33,8 +33,8 @@ async fn contain(bench: &Bench, hostile: &Hostile, isolation: Isolation) -> Resu
         (Ok(plugin), _) => Arc::new(plugin),
     };
     let mut wanted = CheckSpec { isolation, ..spec() };
-    if !matches!(expect, Expect::Judged { judged, .. } if judged == "time") {
-        // Another limit is to end it, also where an unoptimised host takes its time to come to it.
+    if matches!(expect, Expect::Judged { judged, .. } if judged == "stack") {
+        // Its stack is to end it, also where an unoptimised host takes its time to come to the end of it.
         wanted.limits.time = Duration::from_secs(1);
     }
     let check = match (ConfiguredCheck::new(&plugin, wanted), expect) {

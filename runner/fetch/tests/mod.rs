@@ -6,6 +6,7 @@ mod support;
 mod deadlines;
 mod encoded;
 mod names;
+mod pins;
 mod plain;
 mod redirects;
 mod secure;

@@ -99,6 +99,23 @@ async fn probe(server: &Server, spec: RequestSpec) -> Exchange {
 }
 
 #[tokio::test]
+async fn a_pinned_host_is_asked_for_and_verified_by_the_name_in_the_url() {
+    let authority = Authority::new();
+    let name = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("shop.invalid".try_into().unwrap())];
+    };
+    let server = serving(config(authority.issue(name))).await;
+    for (host, expected) in [("shop.invalid", None), ("other.invalid", Some(ErrorKind::TlsName))] {
+        let resolve = vec![(format!("{host}:443"), server.addr.to_string())];
+        let given = RequestSpec { resolve, ..trusting(authority.pem()) };
+        let exchange = fetch(given, &format!("https://{host}/")).await;
+        assert_eq!(kind(&exchange), expected, "{:?}", exchange.failure);
+    }
+    assert!(server.seen().iter().all(|request| request.starts_with("shop.invalid GET / HTTP/1.1\r\n")));
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_certificate_of_the_given_authority_is_accepted_and_described() {
     let authority = Authority::new();
     let mut given = config(authority.issue(|_| ()));

@@ -79,6 +79,7 @@ pub(super) fn build(
             IpVersionText::V4 => IpVersion::V4,
             IpVersionText::V6 => IpVersion::V6,
         },
+        resolve: text.resolve.iter().map(|(key, address)| (key.clone(), address.value.clone())).collect(),
         address_policy: text
             .address_policy
             .clone()
@@ -194,6 +195,9 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
             beyond.map_or_else(file, |given| given.place(site.document))
         }
         RequestError::BodyLimit => text.body_limit.place(site.document),
+        RequestError::Resolve { key, .. } => {
+            text.resolve.get(key).map_or_else(file, |address| address.place(site.document))
+        }
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {
             text.tls.ca_file.as_ref().map_or_else(file, |ca| ca.place(site.document))

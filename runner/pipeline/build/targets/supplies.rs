@@ -362,6 +362,7 @@ impl Checker<'_> {
             | RequestError::CertFile { .. }
             | RequestError::KeyFile { .. }
             | RequestError::ServerName { .. }
+            | RequestError::Resolve { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
