@@ -127,9 +127,9 @@ impl KeptBody {
         let mut rest = std::mem::take(&mut self.rest);
         let arrived = self.arrived;
         let keep = |made: &[u8]| self.keep(Bytes::copy_from_slice(made), limits, None);
-        let decoded = decoder.decode(&rest, arrived, keep);
+        let step = decoder.decode(&rest, arrived, keep);
         self.decoder = Some(decoder);
-        let (taken, used) = decoded?;
+        let (taken, used) = step?;
         rest.advance(used);
         self.rest = rest;
         Ok(taken)
