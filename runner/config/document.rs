@@ -193,6 +193,11 @@ impl Document {
         self.place_of(&span, None, false)
     }
 
+    /// The same for a value that may stand nowhere, as a default does: then it is the file.
+    pub fn hidden_place_or_file(&self, span: Option<&Range<usize>>) -> Place {
+        span.map_or_else(|| Place::file(self.path()), |span| self.hidden_place(span.clone()))
+    }
+
     /// A place whose value is a URL: shown unless it has what may be a secret, user information or a
     /// query.
     pub fn url_place(&self, span: Range<usize>) -> Place {

@@ -4,12 +4,12 @@
 //! [`Exchange`] before the deadline (and a timer's grain), and `failure` says why there is no whole response.
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
-//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses), `dial` (an address's
-//! connection), `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes of
-//! the head show), `exchange` (one request and its response), `body` (reading with a cap), `decode` (what compressed bytes
-//! stand for), `budget` (memory for all bodies), `redirect` (where
-//! to next, and what may go there), `progress` (what is known so far), `classify` (which kind a failure is),
-//! `limits` (file descriptors).
+//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
+//! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
+//! (what a certificate says), `wire` (what the bytes of the head show), `exchange` (one request and its response),
+//! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
+//! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
+//! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
 
 mod config;
 mod request;

@@ -177,8 +177,7 @@ fn read_file(
 fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place {
     let file = || Place::file(site.document.path());
     let header = |name: &String| {
-        let span = text.headers.get(name).and_then(|value| value.span.clone());
-        span.map_or_else(file, |span| site.document.hidden_place(span))
+        site.document.hidden_place_or_file(text.headers.get(name).and_then(|value| value.span.as_ref()))
     };
     match problem {
         RequestError::Method { .. } => text.method.place(site.document),

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::{Code, Diagnostic, Diagnostics, Place};
+use crate::config::{Code, Diagnostic, Diagnostics};
 use crate::fetch::RequestText;
 use crate::pipeline::build::Site;
 
@@ -14,10 +14,7 @@ pub(super) fn authorization(
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
     let auth = text.auth.as_ref()?;
-    let place = auth
-        .span
-        .clone()
-        .map_or_else(|| Place::file(site.document.path()), |span| site.document.hidden_place(span));
+    let place = site.document.hidden_place_or_file(auth.span.as_ref());
     let mut wrong = |code: Code, message: &str, hint: &str| {
         diagnostics.add(Diagnostic::error(code, place.clone(), message).hint(hint));
         None

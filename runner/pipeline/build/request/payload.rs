@@ -4,7 +4,7 @@ use hyper::body::Bytes;
 use url::form_urlencoded;
 
 use super::read_file;
-use crate::config::{Code, Diagnostic, Diagnostics, Place};
+use crate::config::{Code, Diagnostic, Diagnostics};
 use crate::fetch::RequestText;
 use crate::pipeline::build::Site;
 
@@ -47,20 +47,18 @@ pub(super) fn payload(text: &RequestText, site: Site<'_>, diagnostics: &mut Diag
 fn one_body_only(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) {
     let first_field = text.form.values().next();
     let given = [
-        text.body.as_ref().map(|body| ("body", body.span.clone())),
-        text.body_file.as_ref().map(|path| ("body_file", path.span.clone())),
-        text.json.as_ref().map(|json| ("json", json.span.clone())),
-        first_field.map(|field| ("form", field.span.clone())),
+        text.body.as_ref().map(|body| ("body", body.span.as_ref())),
+        text.body_file.as_ref().map(|path| ("body_file", path.span.as_ref())),
+        text.json.as_ref().map(|json| ("json", json.span.as_ref())),
+        first_field.map(|field| ("form", field.span.as_ref())),
     ];
-    let place = |span: Option<std::ops::Range<usize>>| {
-        span.map_or_else(|| Place::file(site.document.path()), |span| site.document.hidden_place(span))
-    };
+    let place = |span| site.document.hidden_place_or_file(span);
     let mut given = given.into_iter().flatten();
     let Some((first, first_span)) = given.next() else { return };
     for (second, span) in given {
         let message = format!("a request has one body, and both \"{first}\" and \"{second}\" give one");
         let problem = Diagnostic::error(Code::Conflict, place(span), message);
-        diagnostics.add(problem.also("the other one is here", place(first_span.clone())));
+        diagnostics.add(problem.also("the other one is here", place(first_span)));
     }
 }
 

@@ -41,10 +41,7 @@ pub(super) fn plan(
     let mut stores: BTreeMap<String, Place> = BTreeMap::new();
     let mut whole = true;
     for (source, located) in (0..).zip(&text.sources) {
-        let place = located.span.as_ref().map_or_else(
-            || Place::file(site.document.path()),
-            |span| site.document.hidden_place(span.clone()),
-        );
+        let place = site.document.hidden_place_or_file(located.span.as_ref());
         let before = diagnostics.count(crate::config::Level::Error);
         let mut checker = Checker { site, diagnostics };
         let kind = match &located.value {
