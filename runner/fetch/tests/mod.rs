@@ -10,4 +10,5 @@ mod names;
 mod pins;
 mod plain;
 mod redirects;
+mod reuse;
 mod secure;
