@@ -4,6 +4,7 @@
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
 /// Headers of a response that rows keep: each costs room in every row.
 const MOST_RESPONSE_HEADERS: usize = 32;
+/// Name servers of a request: more are no help to anybody within one attempt's time.
+const MOST_DNS_SERVERS: usize = 8;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
@@ -58,6 +61,8 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Name servers to ask, at most 8. Default the system's.
+    pub dns_servers: Vec<SocketAddr>,
     /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
     pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
@@ -101,6 +106,7 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             ip_version: IpVersion::default(),
+            dns_servers: Vec::new(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
         }
@@ -219,6 +225,9 @@ pub enum RequestError {
         /// As the user wrote it.
         name: String,
     },
+    /// More name servers than are asked.
+    #[error("at most {MOST_DNS_SERVERS} name servers are asked")]
+    DnsServers,
     /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
     #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
     Resolve {
@@ -251,6 +260,7 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) ip_version: IpVersion,
+    pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
@@ -271,6 +281,7 @@ impl Request {
             response_headers,
             tls,
             ip_version,
+            dns_servers,
             resolve,
             address_policy,
         } = spec;
@@ -284,6 +295,7 @@ impl Request {
             problems.push(RequestError::BodyLimit);
         }
         let response_headers = build_response_headers(response_headers, &mut problems);
+        let dns_servers = build_dns_servers(dns_servers, &mut problems);
         let mut pins = Pins::default();
         for (key, address) in resolve {
             if let Err(reason) = pins.add(&key, &address) {
@@ -305,6 +317,7 @@ impl Request {
                 response_headers,
                 tls,
                 ip_version,
+                dns_servers,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
             }),
@@ -370,6 +383,20 @@ fn build_response_headers(given: Vec<String>, problems: &mut Vec<RequestError>) 
         problems.push(RequestError::ResponseHeaders);
     }
     names.into()
+}
+
+/// The name servers in their order, each once.
+fn build_dns_servers(given: Vec<SocketAddr>, problems: &mut Vec<RequestError>) -> Arc<[SocketAddr]> {
+    let mut servers = Vec::with_capacity(given.len());
+    for server in given {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    if servers.len() > MOST_DNS_SERVERS {
+        problems.push(RequestError::DnsServers);
+    }
+    servers.into()
 }
 
 fn build_header(
