@@ -6,6 +6,7 @@ mod support;
 
 mod deadlines;
 mod encoded;
+mod http2;
 mod name_servers;
 mod names;
 mod pins;
