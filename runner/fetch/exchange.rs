@@ -283,6 +283,7 @@ async fn connect(
         wire: progress.wire.clone(),
         clock: clock.clone(),
         ip_version: request.ip_version,
+        dns_servers: Arc::clone(&request.dns_servers),
         pins: Arc::clone(&request.pins),
         address_policy: Arc::clone(&request.address_policy),
         several_writes: outgoing.is_https()

@@ -4,11 +4,10 @@
 //! [`Exchange`] before the deadline (and a timer's grain), and `failure` says why there is no whole response.
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
-//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
-//! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
-//! (what a certificate says), `wire` (what the bytes show as they go
-//! by), `link` (a connection that speaks HTTP), `pool` (connections that wait),
-//! `exchange` (one request and its response),
+//! The files in reading order: `request` (what is sent), `policy` (where to at all), `name_servers` (who is asked),
+//! `resolve` (a name's addresses), `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a
+//! verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by), `link` (a
+//! connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
@@ -16,6 +15,7 @@
 mod config;
 mod request;
 mod policy;
+mod name_servers;
 mod resolve;
 mod pins;
 mod dial;
@@ -44,11 +44,12 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, ConnectionText, HttpVersionText, IpVersionText, NetworksText,
-    RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
+    NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::policy::{AddressPolicy, Network};
 use self::pool::Pool;
 use self::progress::Progress;
@@ -72,8 +73,10 @@ pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
-    /// Name servers to ask, instead of those that the system is set to.
+    /// Name servers to ask, instead of those that the system is set to, where a request has none of its own.
     pub dns_servers: Vec<std::net::SocketAddr>,
+    /// Where the system says which name servers to ask.
+    pub system_dns: SystemDns,
     /// How many DNS answers are kept for as long as they say; 0, the default, asks anew every time, so that
     /// every phase is measured every time.
     pub dns_cache_entries: u64,
@@ -93,6 +96,7 @@ impl Default for FetcherConfig {
     fn default() -> Self {
         Self {
             dns_servers: Vec::new(),
+            system_dns: SystemDns::default(),
             dns_cache_entries: 0,
             dns_concurrency: 256,
             connect_stagger: Duration::from_millis(250),
@@ -110,12 +114,6 @@ pub enum FetchSetupError {
     #[error("cannot set up TLS: {reason}")]
     Tls {
         /// What the TLS library says.
-        reason: String,
-    },
-    /// The resolver could not be set up.
-    #[error("cannot set up the DNS resolver: {reason}")]
-    Resolver {
-        /// What the resolver says.
         reason: String,
     },
 }
@@ -144,12 +142,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Fetcher {
-    /// Loads the certificate authorities and the resolver's configuration. Blocks for some milliseconds; call
+    /// Loads the certificate authorities and the hosts file. Blocks for some milliseconds; call
     /// it once, inside the runtime.
     pub fn new(config: &FetcherConfig) -> Result<Self, FetchSetupError> {
         Ok(Self {
             shared: Arc::new(Shared {
-                resolver: Resolver::new(config)?,
+                resolver: Resolver::new(config),
                 tls: TlsBase::load()?,
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,

@@ -87,6 +87,7 @@ pub(super) fn build(
             IpVersionText::V4 => IpVersion::V4,
             IpVersionText::V6 => IpVersion::V6,
         },
+        dns_servers: text.dns.servers.iter().flat_map(|list| &list.value).map(|server| server.0).collect(),
         resolve: text.resolve.iter().map(|(key, address)| (key.clone(), address.value.clone())).collect(),
         address_policy: text
             .address_policy
@@ -117,6 +118,12 @@ fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostic
     }
     if text.decompression_ratio_limit.value == 0 {
         add(text.decompression_ratio_limit.place(site.document), "decompression_ratio_limit is at least 1");
+    }
+    if let Some(servers) = text.dns.servers.as_ref().filter(|servers| servers.value.is_empty()) {
+        add(
+            servers.place(site.document),
+            "there is no name server in the list: without the list, the system's are asked",
+        );
     }
     if !(1 << 10..=1 << 20).contains(&text.header_limit.value.0) {
         add(text.header_limit.place(site.document), "header_limit is at least 1KiB and at most 1MiB");
@@ -208,6 +215,9 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
             beyond.map_or_else(file, |given| given.place(site.document))
         }
         RequestError::BodyLimit => text.body_limit.place(site.document),
+        RequestError::DnsServers => {
+            text.dns.servers.as_ref().map_or_else(file, |servers| servers.place(site.document))
+        }
         RequestError::Resolve { key, .. } => {
             text.resolve.get(key).map_or_else(file, |address| address.place(site.document))
         }
