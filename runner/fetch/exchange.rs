@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
-use super::dial::Dialer;
+use super::dial::{Chosen, Dialer};
 use super::link::{Dialed, Link, Speaks};
 use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     pub(super) server_name: Option<ServerName<'static>>,
     /// Whether the client certificate may be shown, if there is one.
     pub(super) shows_certificate: bool,
+    /// The one address to connect to, where it has been chosen.
+    pub(super) chosen: Option<Chosen>,
 }
 
 impl Outgoing {
@@ -106,6 +108,7 @@ fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
         origin: PoolKey::origin_of(&outgoing.uri),
         server_name: outgoing.server_name.clone(),
         shows_certificate: outgoing.shows_certificate,
+        address: outgoing.chosen.map(|chosen| chosen.address),
     })
 }
 
@@ -285,6 +288,7 @@ async fn connect(
         ip_version: request.ip_version,
         dns_servers: Arc::clone(&request.dns_servers),
         pins: Arc::clone(&request.pins),
+        chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
         several_writes: outgoing.is_https()
             || outgoing.body.is_some()
