@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use rustix::io::Errno;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::facts;
 use super::progress::{Stage, WireState};
@@ -207,8 +207,20 @@ pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
             | PeerIncompatible::NoCipherSuitesInCommon
             | PeerIncompatible::NoKxGroupsInCommon,
         ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => {
+            let message =
+                "the target's certificates, or another part of its handshake, are longer than 64 KiB";
+            (ErrorKind::TlsHandshake, message.to_owned())
+        }
         // Before a certificate came, a record that makes no sense is most likely no record at all.
-        Error::InvalidMessage(_) if shown.chain.is_empty() => {
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::InvalidEmptyPayload,
+        ) if shown.chain.is_empty() => {
             (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
         }
         other => (ErrorKind::TlsHandshake, format!("TLS failed: {other}")),

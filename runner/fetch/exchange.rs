@@ -120,6 +120,9 @@ impl OpenResponse {
             return Err(too_large(most));
         }
         loop {
+            // A body may come in pieces of a byte, thousands of them in one read of the socket: none of them waits
+            // for anything, and without this neither the deadline nor another probe would get its turn.
+            tokio::task::coop::consume_budget().await;
             let body = &mut self.body;
             let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
             match self.driver.drive(pin!(frame)).await {

@@ -13,7 +13,6 @@
 )]
 
 mod contract;
-mod peer;
 mod process;
 mod project;
 mod python;

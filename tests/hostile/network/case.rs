@@ -19,7 +19,7 @@ pub(crate) struct Cases {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// Its numbers in the list of README.md, separated by a space.
+    /// Its numbers in the lists of faults (N) and of HTTP behaviours (H), separated by a space.
     pub(crate) id: String,
     /// A name of its own, `[a-z0-9-]`: the target's.
     pub(crate) name: String,
@@ -49,6 +49,21 @@ pub(crate) struct Case {
     pub(crate) expect: Expect,
 }
 
+impl Case {
+    /// The same request to a peer that means no harm; over TLS, where the case is.
+    pub(crate) fn honest(&self) -> Self {
+        let good = |_: &Tls| Tls { certificates: vec!["good".to_owned()], ..Tls::default() };
+        let answer = Step::Text("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned());
+        let tls = self.peer.tls.as_ref().map(good);
+        Self {
+            url: None,
+            peer: Peer { tls, script: vec![answer], ..Peer::default() },
+            dns: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// What a peer does.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,8 +74,6 @@ pub(crate) struct Peer {
     pub(crate) greets: bool,
     /// Whether it never reads once it has read the request.
     pub(crate) deaf: bool,
-    /// Whether it takes connections on `[::1]` instead of 127.0.0.1.
-    pub(crate) ipv6: bool,
     /// Whether requests are HTTP/2: a preface and frames.
     pub(crate) http2: bool,
     /// How it speaks TLS, if it does.
@@ -78,6 +91,8 @@ pub(crate) enum Listen {
     /// Takes each.
     #[default]
     Accept,
+    /// Takes each, on `[::1]` instead of 127.0.0.1.
+    AcceptIpv6,
     /// Refuses each: the port is taken, and nobody listens.
     Refuse,
     /// Answers none: its queue is full, and nobody takes from it.
@@ -85,19 +100,16 @@ pub(crate) enum Listen {
 }
 
 /// How a peer speaks TLS.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Tls {
     /// The certificates that it shows, by the names in `certificates.rs`; where there are several, they take turns.
     pub(crate) certificates: Vec<String>,
     /// Protocols that it takes.
-    #[serde(default)]
     pub(crate) alpn: Vec<String>,
     /// Whether it wants a client certificate.
-    #[serde(default)]
     pub(crate) wants_certificate: bool,
     /// Whether it speaks TLS 1.2 only.
-    #[serde(default)]
     pub(crate) only_tls12: bool,
     /// How many bytes of its first flight it sends; then the script begins, without TLS.
     pub(crate) first_bytes: Option<usize>,
@@ -149,6 +161,8 @@ pub(crate) enum End {
     Cut,
     /// Sends RST.
     Reset,
+    /// Goes on without TLS, then sends FIN.
+    LeaveTls,
     /// Keeps it open, and silent.
     Hold,
 }
@@ -254,6 +268,9 @@ pub(crate) struct Expect {
     /// Columns and their values.
     #[serde(default)]
     pub(crate) columns: Map<String, Value>,
+    /// Columns and their greatest values.
+    #[serde(default)]
+    pub(crate) at_most: BTreeMap<String, i64>,
     /// Columns that are not null.
     #[serde(default)]
     pub(crate) present: Vec<String>,
@@ -292,6 +309,15 @@ pub(crate) enum Kinds {
 }
 
 impl Kinds {
+    /// For people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::One(one) => format!("`{one}`"),
+            Self::Any(any) => any.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" or "),
+        }
+    }
+
     /// Whether a row's kind is right.
     pub(crate) fn allow(&self, kind: Option<&str>) -> bool {
         match self {
@@ -306,7 +332,7 @@ impl Kinds {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Elsewhere {
-    /// Its numbers in the list of README.md, separated by a space.
+    /// Its numbers in the lists of faults (N) and of HTTP behaviours (H), separated by a space.
     pub(crate) id: String,
     /// What it is about.
     pub(crate) title: String,

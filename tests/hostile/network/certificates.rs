@@ -106,7 +106,9 @@ impl Authority {
             }
             // A leaf that signs another leaf.
             "signed_by_a_leaf" => {
-                let middle = CertifiedIssuer::signed_by(leaf(), key(), &self.root).unwrap();
+                let mut params = leaf();
+                params.distinguished_name.push(DnType::CommonName, "another leaf");
+                let middle = CertifiedIssuer::signed_by(params, key(), &self.root).unwrap();
                 vec![leaf().signed_by(&own, &middle).unwrap().der().clone(), middle.der().clone()]
             }
             "names_1000" => vec![self.issue(&own, |params| many_names(params, 1_000))],
@@ -161,8 +163,8 @@ fn leaf() -> CertificateParams {
     params
 }
 
-fn names(params: &mut CertificateParams, names: &[&str]) {
-    let named = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+fn names(params: &mut CertificateParams, wanted: &[&str]) {
+    let named = CertificateParams::new(wanted.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     params.subject_alt_names = named.unwrap().subject_alt_names;
 }
 

@@ -182,13 +182,11 @@ impl<'a> Question<'a> {
         let Some(trick) = known.dns.trick else { return one(truth()) };
         let forged = [address(&THE_NAME, FORGED.into())];
         match trick {
-            Trick::Silence => Reply::Nothing,
-            Trick::SilenceForAaaa if self.kind == AAAA => Reply::Nothing,
-            Trick::SilenceForAaaa => one(truth()),
-            Trick::Truncated | Trick::TruncatedThenSilence | Trick::TruncatedAlways if !over_tcp => cut(),
-            Trick::Truncated => one(truth()),
-            Trick::TruncatedThenSilence => Reply::Nothing,
+            Trick::Truncated | Trick::TruncatedThenSilence if !over_tcp => cut(),
             Trick::TruncatedAlways => cut(),
+            Trick::Silence | Trick::TruncatedThenSilence => Reply::Nothing,
+            Trick::SilenceForAaaa if self.kind == AAAA => Reply::Nothing,
+            Trick::SilenceForAaaa | Trick::Truncated => one(truth()),
             Trick::AliasLoop => {
                 // shop and a.shop, each an alias of the other.
                 let other = if self.labels.len() == 3 {

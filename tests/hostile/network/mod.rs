@@ -23,7 +23,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 
-pub(crate) use self::case::{Case, cases};
+#[allow(unused_imports, reason = "each program uses a part of it")]
+pub(crate) use self::case::{Case, Elsewhere, Expect, cases};
 use self::case::{Listen, Peer};
 use self::certificates::Authority;
 use self::dns::{Names, Port, ZONE};
@@ -74,6 +75,10 @@ impl Network {
                 if let Some(dns) = &case.dns {
                     names.add(&case.name, dns.clone());
                 }
+            }
+            // Made now, not while somebody waits for them.
+            for peer in cases.iter().flat_map(|case| case.there.iter().chain([&case.peer])) {
+                script::make_payloads(peer);
             }
             let names = Arc::new(names);
             let mut words = vec![("{ca}".to_owned(), ca_file)];
@@ -133,7 +138,7 @@ struct Bound {
 
 impl Bound {
     fn new(peer: &Peer) -> io::Result<Self> {
-        let (socket, address) = if peer.ipv6 {
+        let (socket, address) = if peer.listen == Listen::AcceptIpv6 {
             (TcpSocket::new_v6()?, SocketAddr::from((Ipv6Addr::LOCALHOST, 0)))
         } else {
             (TcpSocket::new_v4()?, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
@@ -162,7 +167,7 @@ impl Bound {
                     drop((listener, filling));
                 });
             }
-            Listen::Accept => {
+            Listen::Accept | Listen::AcceptIpv6 => {
                 let acceptor = part.peer.tls.as_ref().map(|tls| Acceptor::new(tls, authority));
                 let listener = self.socket.listen(BACKLOG)?;
                 tokio::spawn(accept(listener, acceptor, Arc::new(part)));

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -33,6 +33,23 @@ impl Seen {
             all.push(request.to_owned());
         }
     }
+}
+
+/// Makes every body that a peer sends.
+pub(crate) fn make_payloads(peer: &Peer) {
+    fn make(steps: &[Step]) {
+        for step in steps {
+            if let Step::Other(action) = step {
+                if let Some(name) = &action.payload {
+                    payload(name);
+                }
+                make(&action.of);
+                make(&action.forever);
+            }
+        }
+    }
+    make(&peer.script);
+    peer.paths.values().for_each(|steps| make(steps));
 }
 
 /// What is played on one port.
@@ -100,21 +117,13 @@ impl Part {
 
     /// Sends `bytes`; what the client sends meanwhile is read and dropped where it would hold us up.
     async fn send(&self, stream: &mut Stream, mut bytes: &[u8]) -> io::Result<()> {
-        let mut dropped = vec![0; 4_096];
         while !bytes.is_empty() {
             let sent = poll_fn(|cx| {
-                if let Poll::Ready(sent) = Pin::new(&mut *stream).poll_write(cx, bytes) {
-                    return Poll::Ready(sent);
+                let sent = Pin::new(&mut *stream).poll_write(cx, bytes);
+                if sent.is_pending() && !self.peer.deaf {
+                    drop_what_came(stream, cx)?;
                 }
-                while !self.peer.deaf {
-                    let mut buffer = ReadBuf::new(&mut dropped);
-                    match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                        Poll::Ready(Ok(())) | Poll::Pending => break,
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    }
-                }
-                Poll::Pending
+                sent
             });
             bytes = &bytes[sent.await?..];
         }
@@ -174,5 +183,18 @@ impl Part {
             text = text.replace(word, meaning);
         }
         text.chars().map(|c| c as u8).collect()
+    }
+}
+
+/// Reads what there is.
+fn drop_what_came(stream: &mut Stream, cx: &mut Context<'_>) -> io::Result<()> {
+    let mut dropped = [0; 4_096];
+    loop {
+        let mut buffer = ReadBuf::new(&mut dropped);
+        match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+            Poll::Ready(Ok(())) | Poll::Pending => return Ok(()),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
     }
 }

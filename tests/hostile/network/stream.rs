@@ -50,6 +50,11 @@ impl Stream {
                 let _ = self.flush().await;
                 let _ = self.socket().shutdown().await;
             }
+            End::LeaveTls => {
+                let _ = self.flush().await;
+                let _ = self.socket().write_all(&[b'x'; 64]).await;
+                let _ = self.socket().shutdown().await;
+            }
             End::Reset => {
                 let _ = self.flush().await;
                 let _ = self.socket().set_zero_linger();
