@@ -204,6 +204,8 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
         match reason {
+            // Before the response's head there is only a head that can be too much.
+            h2::Reason::ENHANCE_YOUR_CALM if stage != Stage::Transfer => return head_too_large(),
             h2::Reason::ENHANCE_YOUR_CALM => (
                 ErrorKind::LocalLimit,
                 format!("{whom} sent more frames of HTTP/2 that carry little or nothing than are taken"),
@@ -226,6 +228,11 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
         (ErrorKind::Reset, format!("{whom} reset the stream ({reason:?})"))
     };
     Failure::new(kind, message)
+}
+
+/// Whether we ended a stream of HTTP/2 because of what came on it.
+pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {

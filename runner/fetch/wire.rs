@@ -20,6 +20,9 @@ use super::progress::{Wire, WireState};
 /// Interim responses before the final one. More than this is an attack or a fault: nobody means it.
 pub(super) const MAX_INTERIM: u32 = 16;
 
+/// Frames of HTTP/2 that cost a task as much of its turn as one read of a socket does.
+const FRAMES_A_READ: u32 = 8;
+
 /// What no honest other side does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Violation {
@@ -82,10 +85,30 @@ impl Scan {
         Ok(())
     }
 
+    /// How many frames have begun since this was asked last.
+    fn take_frames(&mut self) -> u32 {
+        match self {
+            Self::Http1(_) => 0,
+            Self::Http2(scan) => std::mem::take(&mut scan.frames),
+        }
+    }
+
     fn next_exchange(&mut self) {
         match self {
             Self::Http1(scan) => *scan = HeadScan::default(),
             Self::Http2(scan) => scan.next_exchange(),
+        }
+    }
+}
+
+/// Takes `frames` off the task's turn. h2 works through all of them at once, and a turn ends by reads of the
+/// socket otherwise, each of which may bring a thousand: neither the deadline nor another probe would get its own.
+fn pay_for(frames: u32, cx: &mut Context<'_>) {
+    for _ in 0..frames / FRAMES_A_READ {
+        match tokio::task::coop::poll_proceed(cx) {
+            Poll::Ready(paid) => paid.made_progress(),
+            // The next read waits for the next turn.
+            Poll::Pending => break,
         }
     }
 }
@@ -114,6 +137,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             wire.violation = Some(violation);
             return Poll::Ready(Err(io::Error::other(violation)));
         }
+        let frames = this.scan.take_frames();
+        drop(wire);
+        pay_for(frames, cx);
         polled
     }
 }
