@@ -11,7 +11,7 @@ use crate::network::{Case, Elsewhere, Expect, Network, Played, cases};
 use crate::support::{Finished, LONG, Project, Row, Rows, Running, SIGTERM, Server};
 
 /// What the runner has of what cases need.
-const HAS: &[&str] = &["http2"];
+const HAS: &[&str] = &["http2", "dns"];
 /// The deadline of an attempt.
 const TIMEOUT_MS: i64 = 2_000;
 /// How much later than its deadline an attempt may end: 100 ms, and as much again as two slow cores take when an
