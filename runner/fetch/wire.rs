@@ -20,9 +20,6 @@ use super::progress::{Wire, WireState};
 /// Interim responses before the final one. More than this is an attack or a fault: nobody means it.
 pub(super) const MAX_INTERIM: u32 = 16;
 
-/// Frames of HTTP/2 that cost a task as much of its turn as one read of a socket does.
-const FRAMES_A_READ: u32 = 8;
-
 /// What no honest other side does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Violation {
@@ -101,10 +98,10 @@ impl Scan {
     }
 }
 
-/// Takes `frames` off the task's turn. h2 works through all of them at once, and a turn ends by reads of the
-/// socket otherwise, each of which may bring a thousand: neither the deadline nor another probe would get its own.
+/// Takes `frames` off the task's turn, each as if it were a read of the socket. h2 works through all of them at once,
+/// and one read may bring a thousand: neither the deadline nor another probe would get its own turn.
 fn pay_for(frames: u32, cx: &mut Context<'_>) {
-    for _ in 0..frames / FRAMES_A_READ {
+    for _ in 0..frames {
         match tokio::task::coop::poll_proceed(cx) {
             Poll::Ready(paid) => paid.made_progress(),
             // The next read waits for the next turn.

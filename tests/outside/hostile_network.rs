@@ -13,7 +13,7 @@ use crate::support::{Finished, LONG, Project, Row, Rows, Running, SIGTERM, Serve
 /// What the runner has of what cases need.
 const HAS: &[&str] = &["http2", "dns"];
 /// The deadline of an attempt.
-const TIMEOUT_MS: i64 = 2_000;
+const TIMEOUT_MS: i64 = 4_000;
 /// How much later than its deadline an attempt may end: 100 ms, and as much again as two slow cores take when an
 /// unoptimised runner, its peers and its readers share them.
 const LATE_MS: i64 = 400;
@@ -108,7 +108,7 @@ fn row_differences(row: &Row, expect: &Expect) -> Vec<String> {
     for column in expect.absent.iter().filter(|column| !row[*column].is_null()) {
         differs(column, &row[column], &"null");
     }
-    let most = expect.within_ms.unwrap_or(TIMEOUT_MS) + LATE_MS;
+    let most = if expect.early { TIMEOUT_MS / 2 } else { TIMEOUT_MS + LATE_MS };
     if row["total_us"].as_i64().is_none_or(|total| total > most * 1_000) {
         differs("total_us", &row["total_us"], &format!("{most} ms at most"));
     }
@@ -237,6 +237,13 @@ fn neighbours_p99_ms(rows: &Rows) -> i64 {
         })
         .collect();
     times.sort_unstable();
+    println!(
+        "p50 {} p90 {} p99 {} max {}",
+        times[times.len() / 2],
+        times[times.len() * 9 / 10],
+        times[times.len() * 99 / 100],
+        times[times.len() - 1]
+    );
     times[times.len() * 99 / 100] / 1_000
 }
 

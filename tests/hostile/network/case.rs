@@ -277,8 +277,9 @@ pub(crate) struct Expect {
     /// Columns that are null.
     #[serde(default)]
     pub(crate) absent: Vec<String>,
-    /// How long the attempt may take at most, where that is less than its deadline.
-    pub(crate) within_ms: Option<i64>,
+    /// Whether the attempt ends before half of its time is over, and not by its deadline.
+    #[serde(default)]
+    pub(crate) early: bool,
     /// Lines of the requests that the peer got: their begin.
     #[serde(default)]
     pub(crate) sent: Vec<String>,

@@ -187,6 +187,8 @@ impl<'a> Question<'a> {
             Trick::Silence | Trick::TruncatedThenSilence => Reply::Nothing,
             Trick::SilenceForAaaa if self.kind == AAAA => Reply::Nothing,
             Trick::SilenceForAaaa | Trick::Truncated => one(truth()),
+            // Nobody but the server itself speaks on its connection.
+            Trick::ForgedId | Trick::ForgedQuestion | Trick::ForgedPort if over_tcp => one(truth()),
             Trick::AliasLoop => {
                 // shop and a.shop, each an alias of the other.
                 let other = if self.labels.len() == 3 {
