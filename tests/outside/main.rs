@@ -30,10 +30,12 @@ mod demo;
 mod dns;
 mod exit_codes;
 mod explain;
-mod hostile_peers;
+mod hostile_network;
 mod hostile_plugins;
 mod list;
 mod lock;
+#[path = "../hostile/network/mod.rs"]
+mod network;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
