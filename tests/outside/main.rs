@@ -50,6 +50,7 @@ mod secrets;
 mod sources;
 mod stop;
 mod suspended;
+mod timings;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;
