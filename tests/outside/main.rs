@@ -31,6 +31,7 @@ mod exit_codes;
 mod explain;
 mod hostile_peers;
 mod hostile_plugins;
+mod httpbin;
 mod list;
 mod lock;
 mod pipeline_tests;
