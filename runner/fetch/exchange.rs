@@ -1,46 +1,34 @@
 //! One request and its response on one fresh connection, driven inside the attempt's own task.
 //!
-//! `connection: close` goes out with every request (unless the user says otherwise): a fresh connection is what
+//! `connection: close` goes out with every request of HTTP/1 (unless the user says otherwise): a fresh connection is what
 //! makes every phase measurable, and a server that is told so frees it at once instead of keeping it idle; the
 //! closing side's `TIME_WAIT` then does not use up our ports either.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::Scheme;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
 use super::dial::Dialer;
+use super::link::{Dialed, Link, Speaks};
 use super::progress::{Progress, Stage};
-use super::request::Request;
+use super::request::{HttpVersions, Request};
 use super::tls::server_name_of;
-use super::wire::Watched;
 use super::{Shared, classify, facts};
 use crate::clock::Clock;
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
-/// Headers in one response.
-const MAX_HEADERS: usize = 256;
-/// Bytes of one response's head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// hyper's buffer: room for a head of [`MAX_HEAD_BYTES`] and a read beyond it.
-const MAX_BUFFER: usize = 128 * 1024;
-
-/// What hyper reads and writes.
-type Stream = TokioIo<Watched<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
+/// Headers that speak of one connection of HTTP/1 (RFC 9113 section 8.2.2).
+const HTTP1_ONLY: [HeaderName; 4] =
+    [header::CONNECTION, HeaderName::from_static("keep-alive"), header::TE, header::UPGRADE];
 
 /// One request, ready to be sent.
 pub(super) struct Outgoing {
@@ -65,7 +53,7 @@ impl Outgoing {
 /// A response whose head is in the progress and whose body has not been read.
 pub(super) struct OpenResponse {
     body: Incoming,
-    driver: Driver,
+    link: Link,
 }
 
 /// Connects, sends and reads the response's head.
@@ -77,14 +65,12 @@ pub(super) async fn send(
     clock: &Clock,
 ) -> Result<OpenResponse, Failure> {
     let stream = connect(shared, request, outgoing, progress, clock).await?;
-    let stream = TokioIo::new(Watched::new(TokioIo::new(stream), outgoing.is_https(), progress.wire.clone()));
-    let handshake = shared.http1.handshake::<Stream, Full<Bytes>>(stream).await;
-    let (mut sender, connection) = handshake.map_err(|error| http_failure(&error, progress))?;
-    let mut driver = Driver { connection: Some(connection), error: None };
-
+    let speaks = agreed(request.http_version, &stream)?;
+    let to_send = http_request(request, outgoing, speaks)?;
     progress.enter(Stage::FirstByte, clock.now());
-    let response = driver.drive(pin!(sender.send_request(http_request(request, outgoing)?))).await;
-    let response = response.map_err(|error| http_failure(driver.telling(&error), progress))?;
+    let opened = Link::open(stream, speaks, request.head_limits, progress.wire.clone()).await;
+    let mut link = opened.map_err(|error| http_failure(&error, progress))?;
+    let response = link.send(to_send).await.map_err(|error| http_failure(&error, progress))?;
     let (parts, body) = response.into_parts();
     let version = match parts.version {
         http::Version::HTTP_10 | http::Version::HTTP_09 => HttpVersion::Http10,
@@ -93,8 +79,29 @@ pub(super) async fn send(
         _ => HttpVersion::Http11,
     };
     let head = Head { status: parts.status.as_u16(), version, headers: parts.headers };
+    let headers = head.headers.len();
     progress.head_came(head, clock.now());
-    Ok(OpenResponse { body, driver })
+    // HTTP/1 does not come this far with too many of them.
+    if headers > request.head_limits.headers as usize {
+        return Err(classify::head_too_large());
+    }
+    Ok(OpenResponse { body, link })
+}
+
+/// Which HTTP is spoken on a connection that stands.
+fn agreed(wanted: HttpVersions, stream: &Dialed) -> Result<Speaks, Failure> {
+    let picked_http2 = match stream {
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        MaybeHttpsStream::Http(_) => wanted == HttpVersions::Http2,
+    };
+    match wanted {
+        _ if picked_http2 => Ok(Speaks::Http2),
+        HttpVersions::Http2 => Err(Failure::new(
+            ErrorKind::HttpVersion,
+            "the target did not pick HTTP/2, which http_version demands, when TLS was set up (ALPN)",
+        )),
+        _ => Ok(Speaks::Http1),
+    }
 }
 
 impl OpenResponse {
@@ -120,11 +127,16 @@ impl OpenResponse {
             return Err(too_large(most));
         }
         loop {
-            let body = &mut self.body;
-            let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-            match self.driver.drive(pin!(frame)).await {
-                None => return progress.body.finish(),
-                Some(Err(error)) => return Err(http_failure(self.driver.telling(&error), progress)),
+            match self.link.frame(&mut self.body).await {
+                None => {
+                    self.expect_whole(announced, progress)?;
+                    progress.body.finish()?;
+                    if self.link.speaks() == Speaks::Http2 {
+                        self.link.close().await;
+                    }
+                    return Ok(());
+                }
+                Some(Err(error)) => return Err(http_failure(&error, progress)),
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
@@ -147,6 +159,20 @@ impl OpenResponse {
         progress.body.end();
         Ok(())
     }
+
+    /// hyper takes a stream of HTTP/2 that was reset without an error for one that ended.
+    fn expect_whole(&self, announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+        if self.link.speaks() == Speaks::Http1 {
+            return Ok(());
+        }
+        let came = progress.body.arrived();
+        let message = match announced {
+            Some(length) if came < length => format!("the stream was ended after {came} of {length} bytes"),
+            _ if !self.body.is_end_stream() => "the stream was reset before the body ended".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Failure::new(ErrorKind::BodyIncomplete, message))
+    }
 }
 
 fn too_large(most: u64) -> Failure {
@@ -160,7 +186,7 @@ async fn connect(
     outgoing: &Outgoing,
     progress: &mut Progress,
     clock: &Clock,
-) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Failure> {
+) -> Result<Dialed, Failure> {
     let dialer = Dialer {
         shared: shared.clone(),
         wire: progress.wire.clone(),
@@ -168,11 +194,14 @@ async fn connect(
         ip_version: request.ip_version,
         pins: Arc::clone(&request.pins),
         address_policy: Arc::clone(&request.address_policy),
-        several_writes: outgoing.is_https() || outgoing.body.is_some(),
+        several_writes: outgoing.is_https()
+            || outgoing.body.is_some()
+            || request.http_version == HttpVersions::Http2,
     };
     let mut connector = if outgoing.is_https() {
         let name = server_name(outgoing)?;
-        let (config, handshake) = shared.tls.for_attempt(&request.tls, outgoing.shows_certificate, clock);
+        let (config, handshake) =
+            shared.tls.for_attempt(&request.tls, outgoing.shows_certificate, request.http_version, clock);
         progress.handshake = Some(handshake);
         progress.exchange.tls = None;
         HttpsConnector::new(dialer, config, false, Arc::new(FixedServerNameResolver::new(name)))
@@ -207,8 +236,12 @@ fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     })
 }
 
-/// The request as hyper sends it: origin form, `host` first.
-fn http_request(request: &Request, outgoing: &Outgoing) -> Result<http::Request<Full<Bytes>>, Failure> {
+/// The request as hyper sends it: for HTTP/1 in origin form, `host` first.
+fn http_request(
+    request: &Request,
+    outgoing: &Outgoing,
+    speaks: Speaks,
+) -> Result<http::Request<Full<Bytes>>, Failure> {
     let invalid = || Failure::new(ErrorKind::Internal, "the URL cannot be sent in a request");
     let authority = outgoing.uri.authority().ok_or_else(invalid)?;
     let target = outgoing.uri.path_and_query().cloned().ok_or_else(invalid)?;
@@ -229,9 +262,26 @@ fn http_request(request: &Request, outgoing: &Outgoing) -> Result<http::Request<
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = Uri::from(target);
+    *request.uri_mut() = match speaks {
+        Speaks::Http1 => Uri::from(target),
+        Speaks::Http2 => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
+    };
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// With HTTP/2, the host is a part of the request's target (RFC 9113 section 8.3.1), and a connection has no
+/// headers of its own.
+fn http2_uri(url: &Uri, target: PathAndQuery, headers: &mut HeaderMap) -> Option<Uri> {
+    let host = headers.remove(header::HOST)?;
+    for name in &HTTP1_ONLY {
+        headers.remove(name);
+    }
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = url.scheme().cloned();
+    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).ok()
 }
 
 fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
@@ -240,41 +290,4 @@ fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
     let shown = progress.handshake.as_ref().map(|handshake| handshake.shown());
     let stage = if progress.first_byte.is_some() { Stage::Transfer } else { Stage::FirstByte };
     classify::http(error, stage, &wire, shown.as_deref(), &whom)
-}
-
-/// Runs hyper's connection beside whatever waits for it, without a task of its own.
-struct Driver {
-    connection: Option<http1::Connection<Stream, Full<Bytes>>>,
-    /// How the connection ended, where it ended badly.
-    error: Option<hyper::Error>,
-}
-
-impl Driver {
-    /// Drives the connection until `waiting` is ready.
-    async fn drive<F: Future>(&mut self, mut waiting: Pin<&mut F>) -> F::Output {
-        std::future::poll_fn(|cx| {
-            if let Some(connection) = &mut self.connection
-                && let Poll::Ready(result) = Pin::new(connection).poll(cx)
-            {
-                self.error = result.err();
-                // Closes the socket, and wakes whoever still waits for the connection.
-                self.connection = None;
-            }
-            waiting.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// The error that tells more: what a request or a body sees of a broken connection is often only that it is
-    /// gone.
-    fn telling<'a>(&'a self, seen: &'a hyper::Error) -> &'a hyper::Error {
-        self.error.as_ref().unwrap_or(seen)
-    }
-}
-
-/// How HTTP/1 is spoken.
-pub(super) fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER).max_header_size(MAX_HEAD_BYTES);
-    builder
 }

@@ -6,7 +6,8 @@
 //!
 //! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
 //! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
-//! (what a certificate says), `wire` (what the bytes of the head show), `exchange` (one request and its response),
+//! (what a certificate says), `wire` (what the bytes show as they go
+//! by), `link` (a connection that speaks HTTP), `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
@@ -20,6 +21,7 @@ mod dial;
 mod tls;
 mod facts;
 mod wire;
+mod link;
 mod exchange;
 mod body;
 mod budget;
@@ -40,8 +42,8 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText,
-    TlsText, TlsVersionText,
+    AddressPolicyText, AuthText, BasicText, HttpVersionText, IpVersionText, NetworksText, RequestText,
+    RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
@@ -49,8 +51,9 @@ pub use self::policy::{AddressPolicy, Network};
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{
-    ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT,
-    IpVersion, Request, RequestError, RequestSpec, TlsOptions,
+    ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_HEADER_LIMIT,
+    DEFAULT_MAX_HEADERS, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, HttpVersions, IpVersion, Request,
+    RequestError, RequestSpec, TlsOptions,
 };
 use self::resolve::Resolver;
 pub use self::retry::Retry;
@@ -119,7 +122,6 @@ pub struct Fetcher {
 struct Shared {
     resolver: Resolver,
     tls: TlsBase,
-    http1: hyper::client::conn::http1::Builder,
     /// For connections without TLS, which never ask it.
     no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
     connect_stagger: Duration,
@@ -140,7 +142,6 @@ impl Fetcher {
             shared: Arc::new(Shared {
                 resolver: Resolver::new(config)?,
                 tls: TlsBase::load()?,
-                http1: exchange::http1_builder(),
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
                 body_memory: BodyMemory::new(config.body_memory),

@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use super::body::KeptBody;
 use super::facts;
 use super::tls::{HandshakeRecorder, Shown};
+use super::wire::Violation;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure, Head, Hop, Phases};
 
@@ -46,10 +47,14 @@ pub(super) struct WireState {
     pub(super) remote_addr: Option<SocketAddr>,
     /// How many addresses the resolver gave.
     pub(super) dns_answers: Option<u32>,
-    /// Bytes of the final response's head, once it is whole.
+    /// Bytes of the final response's head, once it is whole; with HTTP/2 as it is compressed.
     pub(super) header_bytes: Option<u64>,
     /// Whether any byte of a response has come.
     pub(super) any_byte: bool,
+    /// What no honest other side does, and this one did.
+    pub(super) violation: Option<Violation>,
+    /// Which of its connection's exchanges this is, from 0.
+    pub(super) exchange: u32,
 }
 
 /// A share of what the dialer and the connection tell.

@@ -3,6 +3,8 @@
 //! [`RequestSpec`] is what the user wrote, [`Request`] is what can be sent. Nothing here does I/O: files that
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
+mod error;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
+pub use self::error::RequestError;
 use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::tls::{self, TlsTemplate};
@@ -22,6 +25,10 @@ const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of [`RequestSpec::body_limit`]: 1 MiB.
 pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+/// The default of [`RequestSpec::header_limit`]: 64 KiB.
+pub const DEFAULT_HEADER_LIMIT: u64 = 64 << 10;
+/// The default of [`RequestSpec::max_headers`].
+pub const DEFAULT_MAX_HEADERS: u32 = 256;
 /// The default of [`RequestSpec::decompression_ratio_limit`]: above what pages reach, and far below what gzip (1,029)
 /// and brotli (1,322,342) can.
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
@@ -50,12 +57,18 @@ pub struct RequestSpec {
     pub body_limit: u64,
     /// A body longer than this fails the attempt. Default none.
     pub fail_if_body_over: Option<u64>,
+    /// How many bytes a response's headers may have together, their names and values. Default 64 KiB.
+    pub header_limit: u64,
+    /// How many headers a response may have. Default 256.
+    pub max_headers: u32,
     /// How many times longer a body may become when it is decompressed. Default 200; 0 counts as 1.
     pub decompression_ratio_limit: u64,
     /// The names of the response's headers that rows keep. Default none, at most 32.
     pub response_headers: Vec<String>,
     /// How TLS is spoken.
     pub tls: TlsOptions,
+    /// Which version of HTTP is spoken.
+    pub http_version: HttpVersions,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
     /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
@@ -97,9 +110,12 @@ impl Default for RequestSpec {
             max_redirects: DEFAULT_MAX_REDIRECTS,
             body_limit: DEFAULT_BODY_LIMIT,
             fail_if_body_over: None,
+            header_limit: DEFAULT_HEADER_LIMIT,
+            max_headers: DEFAULT_MAX_HEADERS,
             decompression_ratio_limit: DEFAULT_DECOMPRESSION_RATIO_LIMIT,
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
+            http_version: HttpVersions::default(),
             ip_version: IpVersion::default(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
@@ -137,6 +153,18 @@ impl fmt::Debug for ClientPem {
     }
 }
 
+/// Which versions of HTTP may be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersions {
+    /// What the other side picks by ALPN (RFC 7301), HTTP/2 before HTTP/1.1; without TLS, HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http11,
+    /// HTTP/2 only (RFC 9113); without TLS, by prior knowledge (section 3.3).
+    Http2,
+}
+
 /// Which addresses of a name may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IpVersion {
@@ -149,90 +177,13 @@ pub enum IpVersion {
     V6,
 }
 
-/// What is wrong with a request; all such problems are reported at once.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// The method is not an HTTP token.
-    #[error("\"{method}\" is not an HTTP method")]
-    Method {
-        /// As the user wrote it.
-        method: String,
-    },
-    /// The header's name is not an HTTP token.
-    #[error("\"{name}\" is not a header name")]
-    HeaderName {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header's value has a line break or another control character. The value may be a secret, so
-    /// it is not repeated.
-    #[error("the value of header \"{name}\" has a line break or a control character in it")]
-    HeaderValue {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header is made from the request itself.
-    #[error("header \"{name}\" is set by the runner from the body and cannot be given")]
-    HeaderForbidden {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header may stand once only.
-    #[error("header \"{name}\" is given more than once")]
-    HeaderRepeated {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// A header for rows to keep has a name that none can have.
-    #[error("\"{name}\" is not a header name")]
-    ResponseHeader {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// More headers than rows may keep.
-    #[error("rows keep at most {MOST_RESPONSE_HEADERS} headers")]
-    ResponseHeaders,
-    /// The body limit is zero.
-    #[error("body_limit must be at least 1 byte")]
-    BodyLimit,
-    /// The CA bundle cannot be read.
-    #[error("ca_file has no usable certificate: {reason}")]
-    CaFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client certificate cannot be used.
-    #[error("cert_file has no usable certificate: {reason}")]
-    CertFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client certificate's key cannot be used.
-    #[error("key_file has no usable key: {reason}")]
-    KeyFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server name is neither a DNS name nor an address.
-    #[error("\"{name}\" is not a server name")]
-    ServerName {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
-    #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
-    Resolve {
-        /// The key as the user wrote it.
-        key: String,
-        /// What is wrong with it, or with the address.
-        reason: &'static str,
-    },
-    /// TLS could not be set up.
-    #[error("cannot set up TLS: {reason}")]
-    Tls {
-        /// What the TLS library says.
-        reason: String,
-    },
+/// The limits for the head of one response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadLimits {
+    /// Bytes of all names and values.
+    pub(super) bytes: u32,
+    /// Headers.
+    pub(super) headers: u32,
 }
 
 /// One request, checked: built once for a pipeline, used for every attempt of its targets. Printed without
@@ -247,9 +198,11 @@ pub struct Request {
     pub(super) max_redirects: u32,
     pub(super) body_limit: usize,
     pub(super) fail_if_body_over: Option<u64>,
+    pub(super) head_limits: HeadLimits,
     pub(super) decompression_ratio_limit: u64,
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
+    pub(super) http_version: HttpVersions,
     pub(super) ip_version: IpVersion,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
@@ -267,9 +220,12 @@ impl Request {
             max_redirects,
             body_limit,
             fail_if_body_over,
+            header_limit,
+            max_headers,
             decompression_ratio_limit,
             response_headers,
             tls,
+            http_version,
             ip_version,
             resolve,
             address_policy,
@@ -301,9 +257,14 @@ impl Request {
                 max_redirects,
                 body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
                 fail_if_body_over,
+                head_limits: HeadLimits {
+                    bytes: u32::try_from(header_limit).unwrap_or(u32::MAX),
+                    headers: max_headers,
+                },
                 decompression_ratio_limit: decompression_ratio_limit.max(1),
                 response_headers,
                 tls,
+                http_version,
                 ip_version,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),

@@ -5,6 +5,7 @@ mod support;
 
 mod deadlines;
 mod encoded;
+mod http2;
 mod names;
 mod pins;
 mod plain;
