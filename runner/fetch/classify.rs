@@ -127,6 +127,11 @@ pub(super) fn dns(error: &NetError, host: &str) -> Failure {
         NetError::Dns(DnsError::ResponseCode(code)) => {
             (ErrorKind::DnsError, format!("the resolver answered {host} with code {}", u16::from(*code)))
         }
+        NetError::Truncated => {
+            let message =
+                format!("the resolver's answer for {host} was cut short, and no whole one came over TCP");
+            (ErrorKind::DnsTruncated, message)
+        }
         NetError::Timeout => (ErrorKind::DnsTimeout, format!("no resolver answered for {host} in time")),
         NetError::NoConnections => (ErrorKind::DnsError, "no resolver could be reached".to_owned()),
         NetError::Busy => (ErrorKind::DnsError, "the runner's own resolver is busy".to_owned()),

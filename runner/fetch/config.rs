@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::name_servers::DnsServer;
 use super::policy::{AddressPolicy, Network};
 use crate::config::{
     ByteSize, Context, Duration, FromValue, Hidden, JsonTable, Located, TableDoc, config_enum, config_table,
@@ -56,8 +57,12 @@ config_table! {
         decompression_ratio_limit: Located<u64> = "200",
         /// Which version of HTTP is spoken.
         http_version: HttpVersionText = r#""auto""#,
+        /// Whether each probe makes a connection of its own.
+        connection: ConnectionText = r#""fresh""#,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
+        /// Who is asked for addresses.
+        dns: DnsText,
         /// Addresses to connect to instead of resolving the name: `{ "shop.example:443" = "10.1.2.3" }`, or
         /// `"10.1.2.3:8443"`. Of the URL and of every redirect; the name that is asked for and verified stays
         /// the URL's, and the address policy holds.
@@ -70,6 +75,18 @@ config_table! {
         tls: TlsText,
         /// Whether and when a probe that failed is tried again.
         retry: RetryText,
+    }
+}
+
+config_table! {
+    /// Who is asked for the addresses of a name. The system's hosts file comes first, whoever is asked. What the
+    /// system is set to is looked at again every few seconds; where it names no server, targets with names are
+    /// `unknown` with `dns_config`.
+    pub struct DnsText, "[request.dns]" {
+        /// Name servers to ask instead of those that the system is set to, at most 8: addresses, with a port where
+        /// it is not 53, such as `"10.0.0.53"`, `"127.0.0.1:5353"` or `"[::1]:53"`. They are asked over UDP, and
+        /// over TCP where an answer does not fit.
+        servers: Option<Located<Vec<DnsServer>>>,
     }
 }
 
@@ -209,6 +226,33 @@ impl FromValue for Network {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+impl FromValue for DnsServer {
+    fn type_text() -> String {
+        "name server".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let text = String::from_value(value, context)?;
+        Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+config_enum! {
+    /// Whether each probe makes a connection of its own.
+    pub enum ConnectionText {
+        /// Yes: name resolution, connecting and TLS are measured and verified every time.
+        Fresh = "fresh",
+        /// A connection is kept for the next probe of its origin, for 90 s and at most 1 h; a row says so in
+        /// `connection_reused`, and those phases are null. For methods that may be sent twice (GET, HEAD,
+        /// OPTIONS, PUT, DELETE, TRACE); others go by a fresh connection.
+        Reuse = "reuse",
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Dialer {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
     pub(super) ip_version: IpVersion,
+    pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
@@ -78,7 +79,8 @@ impl Dialer {
     }
 
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
-        let (answer, took) = self.shared.resolver.resolve(host, self.ip_version, &self.clock).await;
+        let resolver = &self.shared.resolver;
+        let (answer, took) = resolver.resolve(host, self.ip_version, &self.dns_servers, &self.clock).await;
         let mut wire = self.wire.lock();
         wire.dns = Some(took);
         let answer = answer?;

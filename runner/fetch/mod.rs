@@ -4,10 +4,10 @@
 //! [`Exchange`] before the deadline (and a timer's grain), and `failure` says why there is no whole response.
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
-//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
-//! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
-//! (what a certificate says), `wire` (what the bytes show as they go
-//! by), `link` (a connection that speaks HTTP), `exchange` (one request and its response),
+//! The files in reading order: `request` (what is sent), `policy` (where to at all), `name_servers` (who is asked),
+//! `resolve` (a name's addresses), `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a
+//! verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by), `link` (a
+//! connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
@@ -15,6 +15,7 @@
 mod config;
 mod request;
 mod policy;
+mod name_servers;
 mod resolve;
 mod pins;
 mod dial;
@@ -22,6 +23,7 @@ mod tls;
 mod facts;
 mod wire;
 mod link;
+mod pool;
 mod exchange;
 mod body;
 mod budget;
@@ -42,12 +44,14 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, HttpVersionText, IpVersionText, NetworksText, RequestText,
-    RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
+    NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::policy::{AddressPolicy, Network};
+use self::pool::Pool;
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{
@@ -63,12 +67,16 @@ use crate::model::{ErrorKind, Exchange, Failure};
 
 /// The default of [`FetcherConfig::body_memory`]: 256 MiB, or 256 bodies of the default `body_limit`.
 pub const DEFAULT_BODY_MEMORY: u64 = 256 << 20;
+/// The default of [`FetcherConfig::idle_connections`].
+pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
-    /// Name servers to ask, instead of those that the system is set to.
+    /// Name servers to ask, instead of those that the system is set to, where a request has none of its own.
     pub dns_servers: Vec<std::net::SocketAddr>,
+    /// Where the system says which name servers to ask.
+    pub system_dns: SystemDns,
     /// How many DNS answers are kept for as long as they say; 0, the default, asks anew every time, so that
     /// every phase is measured every time.
     pub dns_cache_entries: u64,
@@ -80,17 +88,21 @@ pub struct FetcherConfig {
     pub max_addresses: usize,
     /// Bytes that all bodies in flight may take together, the first 64 KiB of each apart. Default 256 MiB.
     pub body_memory: u64,
+    /// Connections that may wait for their next request, over all pipelines that reuse theirs. Default 1,024.
+    pub idle_connections: usize,
 }
 
 impl Default for FetcherConfig {
     fn default() -> Self {
         Self {
             dns_servers: Vec::new(),
+            system_dns: SystemDns::default(),
             dns_cache_entries: 0,
             dns_concurrency: 256,
             connect_stagger: Duration::from_millis(250),
             max_addresses: 16,
             body_memory: DEFAULT_BODY_MEMORY,
+            idle_connections: DEFAULT_IDLE_CONNECTIONS,
         }
     }
 }
@@ -102,12 +114,6 @@ pub enum FetchSetupError {
     #[error("cannot set up TLS: {reason}")]
     Tls {
         /// What the TLS library says.
-        reason: String,
-    },
-    /// The resolver could not be set up.
-    #[error("cannot set up the DNS resolver: {reason}")]
-    Resolver {
-        /// What the resolver says.
         reason: String,
     },
 }
@@ -126,6 +132,7 @@ struct Shared {
     no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
     connect_stagger: Duration,
     body_memory: BodyMemory,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -135,16 +142,17 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Fetcher {
-    /// Loads the certificate authorities and the resolver's configuration. Blocks for some milliseconds; call
+    /// Loads the certificate authorities and the hosts file. Blocks for some milliseconds; call
     /// it once, inside the runtime.
     pub fn new(config: &FetcherConfig) -> Result<Self, FetchSetupError> {
         Ok(Self {
             shared: Arc::new(Shared {
-                resolver: Resolver::new(config)?,
+                resolver: Resolver::new(config),
                 tls: TlsBase::load()?,
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
                 body_memory: BodyMemory::new(config.body_memory),
+                pool: Pool::new(config.idle_connections),
             }),
         })
     }
@@ -201,7 +209,7 @@ impl Fetcher {
                 .as_ref()
                 .filter(|head| request.follow_redirects && redirect::is_redirect(head.status));
             let Some(head) = redirect else {
-                return response.read_body(&self.shared, request, progress).await;
+                return response.read_body(&self.shared, request, progress, clock).await;
             };
             if followed >= request.max_redirects {
                 let message = format!("more than {} redirects", request.max_redirects);

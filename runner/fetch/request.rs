@@ -6,7 +6,9 @@
 mod error;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -21,6 +23,9 @@ use super::tls::{self, TlsTemplate};
 /// Names the program to servers.
 const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
 
+/// Requests so far that keep their connections.
+static REUSING: AtomicU64 = AtomicU64::new(0);
+
 /// The default of [`RequestSpec::timeout`].
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of [`RequestSpec::body_limit`]: 1 MiB.
@@ -34,6 +39,8 @@ pub const DEFAULT_MAX_HEADERS: u32 = 256;
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
 /// Headers of a response that rows keep: each costs room in every row.
 const MOST_RESPONSE_HEADERS: usize = 32;
+/// Name servers of a request: more are no help to anybody within one attempt's time.
+const MOST_DNS_SERVERS: usize = 8;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
@@ -69,8 +76,13 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which version of HTTP is spoken.
     pub http_version: HttpVersions,
+    /// Whether a connection is kept for the next request to its origin. Default no: every phase is measured every
+    /// time.
+    pub reuse_connections: bool,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Name servers to ask, at most 8. Default the system's.
+    pub dns_servers: Vec<SocketAddr>,
     /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
     pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
@@ -116,7 +128,9 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             http_version: HttpVersions::default(),
+            reuse_connections: false,
             ip_version: IpVersion::default(),
+            dns_servers: Vec::new(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
         }
@@ -203,7 +217,10 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) http_version: HttpVersions,
+    /// Tells this request's connections from all others that are kept; none where they are not.
+    pub(super) reuses_connections: Option<u64>,
     pub(super) ip_version: IpVersion,
+    pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
@@ -226,7 +243,9 @@ impl Request {
             response_headers,
             tls,
             http_version,
+            reuse_connections,
             ip_version,
+            dns_servers,
             resolve,
             address_policy,
         } = spec;
@@ -235,11 +254,12 @@ impl Request {
             problems.push(RequestError::Method { method });
             Method::GET
         });
-        let headers = build_headers(&headers, &mut problems);
+        let headers = build_headers(&headers, reuse_connections, &mut problems);
         if body_limit == 0 {
             problems.push(RequestError::BodyLimit);
         }
         let response_headers = build_response_headers(response_headers, &mut problems);
+        let dns_servers = build_dns_servers(dns_servers, &mut problems);
         let mut pins = Pins::default();
         for (key, address) in resolve {
             if let Err(reason) = pins.add(&key, &address) {
@@ -265,7 +285,9 @@ impl Request {
                 response_headers,
                 tls,
                 http_version,
+                reuses_connections: reuse_connections.then(|| REUSING.fetch_add(1, Ordering::Relaxed)),
                 ip_version,
+                dns_servers,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
             }),
@@ -295,7 +317,11 @@ impl Request {
 }
 
 /// The headers that go out with every request: the user's, and defaults where the user has none.
-fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -> HeaderMap {
+fn build_headers(
+    given: &[(String, String)],
+    reuse_connections: bool,
+    problems: &mut Vec<RequestError>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(given.len() + 5);
     for (name, value) in given {
         match build_header(name, value, &headers) {
@@ -309,10 +335,12 @@ fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -
         (header::USER_AGENT, USER_AGENT),
         (header::ACCEPT, "*/*"),
         (header::ACCEPT_ENCODING, "gzip, br, zstd"),
-        // A fresh connection for every request: the server need not keep it for a next one that never comes.
-        (header::CONNECTION, "close"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    // The server need not keep a connection for a next request that never comes.
+    if !reuse_connections {
+        headers.entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
     }
     headers
 }
@@ -331,6 +359,20 @@ fn build_response_headers(given: Vec<String>, problems: &mut Vec<RequestError>) 
         problems.push(RequestError::ResponseHeaders);
     }
     names.into()
+}
+
+/// The name servers in their order, each once.
+fn build_dns_servers(given: Vec<SocketAddr>, problems: &mut Vec<RequestError>) -> Arc<[SocketAddr]> {
+    let mut servers = Vec::with_capacity(given.len());
+    for server in given {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    if servers.len() > MOST_DNS_SERVERS {
+        problems.push(RequestError::DnsServers);
+    }
+    servers.into()
 }
 
 fn build_header(

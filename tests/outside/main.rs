@@ -27,6 +27,7 @@ mod config_errors;
 #[path = "../hostile/core_module.rs"]
 mod core_module;
 mod demo;
+mod dns;
 mod exit_codes;
 mod explain;
 mod hostile_peers;

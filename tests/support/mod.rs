@@ -13,6 +13,7 @@
 )]
 
 mod contract;
+mod names;
 mod peer;
 mod process;
 mod project;
@@ -24,6 +25,7 @@ mod wait;
 pub(crate) mod wat_guest;
 
 pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;
 pub(crate) use python::{Python, leave_out, python_or_leave_out, say_left_out};
