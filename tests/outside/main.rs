@@ -32,6 +32,7 @@ mod exit_codes;
 mod explain;
 mod hostile_network;
 mod hostile_plugins;
+mod httpbin;
 mod list;
 mod lock;
 #[path = "../hostile/network/mod.rs"]
@@ -53,6 +54,7 @@ mod secrets;
 mod sources;
 mod stop;
 mod suspended;
+mod timings;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;
