@@ -18,6 +18,7 @@ use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -33,14 +34,16 @@ use crate::clock::Clock;
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
 /// Headers in one response.
-const MAX_HEADERS: usize = 256;
+pub(super) const MAX_HEADERS: usize = 256;
 /// Bytes of one response's head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// hyper's buffer: room for a head of [`MAX_HEAD_BYTES`] and a read beyond it.
 const MAX_BUFFER: usize = 128 * 1024;
 
+/// What a request goes over: TCP, or TLS on it.
+type Network = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 /// What hyper reads and writes.
-type Stream = TokioIo<Watched<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
+type Stream<S> = TokioIo<Watched<S>>;
 
 /// One request, ready to be sent.
 pub(super) struct Outgoing {
@@ -57,15 +60,15 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    fn is_https(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
 /// A response whose head is in the progress and whose body has not been read.
-pub(super) struct OpenResponse {
+pub(super) struct OpenResponse<S: AsyncRead + AsyncWrite + Unpin> {
     body: Incoming,
-    driver: Driver,
+    driver: Driver<S>,
 }
 
 /// Connects, sends and reads the response's head.
@@ -75,10 +78,22 @@ pub(super) async fn send(
     outgoing: &Outgoing,
     progress: &mut Progress,
     clock: &Clock,
-) -> Result<OpenResponse, Failure> {
+) -> Result<OpenResponse<Network>, Failure> {
     let stream = connect(shared, request, outgoing, progress, clock).await?;
-    let stream = TokioIo::new(Watched::new(TokioIo::new(stream), outgoing.is_https(), progress.wire.clone()));
-    let handshake = shared.http1.handshake::<Stream, Full<Bytes>>(stream).await;
+    send_over(TokioIo::new(stream), shared, request, outgoing, progress, clock).await
+}
+
+/// Sends over a connection that stands, and reads the response's head.
+pub(super) async fn send_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    shared: &Shared,
+    request: &Request,
+    outgoing: &Outgoing,
+    progress: &mut Progress,
+    clock: &Clock,
+) -> Result<OpenResponse<S>, Failure> {
+    let stream = TokioIo::new(Watched::new(stream, outgoing.is_https(), progress.wire.clone()));
+    let handshake = shared.http1.handshake::<Stream<S>, Full<Bytes>>(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| http_failure(&error, progress))?;
     let mut driver = Driver { connection: Some(connection), error: None };
 
@@ -97,7 +112,7 @@ pub(super) async fn send(
     Ok(OpenResponse { body, driver })
 }
 
-impl OpenResponse {
+impl<S: AsyncRead + AsyncWrite + Unpin> OpenResponse<S> {
     /// Reads the body as far as the request's limits want it. The connection ends with it.
     pub(super) async fn read_body(
         mut self,
@@ -197,7 +212,7 @@ async fn connect(
     Ok(stream)
 }
 
-fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
+pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     if let Some(name) = &outgoing.server_name {
         return Ok(name.clone());
     }
@@ -208,7 +223,10 @@ fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
 }
 
 /// The request as hyper sends it: origin form, `host` first.
-fn http_request(request: &Request, outgoing: &Outgoing) -> Result<http::Request<Full<Bytes>>, Failure> {
+pub(super) fn http_request(
+    request: &Request,
+    outgoing: &Outgoing,
+) -> Result<http::Request<Full<Bytes>>, Failure> {
     let invalid = || Failure::new(ErrorKind::Internal, "the URL cannot be sent in a request");
     let authority = outgoing.uri.authority().ok_or_else(invalid)?;
     let target = outgoing.uri.path_and_query().cloned().ok_or_else(invalid)?;
@@ -243,13 +261,13 @@ fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
 }
 
 /// Runs hyper's connection beside whatever waits for it, without a task of its own.
-struct Driver {
-    connection: Option<http1::Connection<Stream, Full<Bytes>>>,
+struct Driver<S: AsyncRead + AsyncWrite + Unpin> {
+    connection: Option<http1::Connection<Stream<S>, Full<Bytes>>>,
     /// How the connection ended, where it ended badly.
     error: Option<hyper::Error>,
 }
 
-impl Driver {
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Drives the connection until `waiting` is ready.
     async fn drive<F: Future>(&mut self, mut waiting: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
