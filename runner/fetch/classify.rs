@@ -12,7 +12,7 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use super::facts;
 use super::progress::{Stage, WireState};
 use super::tls::Shown;
-use super::wire::{MAX_INTERIM, TooManyInterim};
+use super::wire::{MAX_INTERIM, Violation};
 use crate::model::{ErrorKind, Failure};
 
 /// A failure on its way through somebody else's boxes.
@@ -150,29 +150,91 @@ pub(super) fn http(
     // A request that was never taken up carries the connection's own error inside.
     let telling =
         chain(error).filter_map(|error| error.downcast_ref::<hyper::Error>()).last().unwrap_or(error);
-    if find::<TooManyInterim>(telling).is_some() {
-        let message = format!("more than {MAX_INTERIM} interim (1xx) responses came");
-        return Failure::new(ErrorKind::HttpTooManyInterim, message);
+    if let Some(violation) = wire.violation {
+        return violated(violation, whom);
     }
     if let Some(error) = find::<rustls::Error>(telling) {
         let none = Shown::default();
         return tls(error, shown.unwrap_or(&none));
     }
     if telling.is_parse_too_large() {
-        let message = "the response's headers are more than 256 or longer than 64 KiB";
-        return Failure::new(ErrorKind::HttpHeadersTooLarge, message);
+        return head_too_large();
     }
     if telling.is_incomplete_message() {
         return incomplete(stage, wire, whom);
     }
+    if let Some(error) = find::<h2::Error>(telling) {
+        return http2(error, stage, wire, whom);
+    }
     if let Some(error) = innermost_io(telling) {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     if telling.is_user() || telling.is_canceled() || telling.is_closed() {
         return Failure::new(ErrorKind::Internal, format!("the request was not sent: {telling}"));
     }
     // What is left is bytes that are no response: a parse error, or a server that spoke first.
     Failure::new(ErrorKind::HttpMalformed, format!("the response is not valid HTTP: {telling}"))
+}
+
+/// A response with more headers, or longer ones, than the request takes.
+pub(super) fn head_too_large() -> Failure {
+    let message = "the response has more headers than max_headers, or longer ones than header_limit";
+    Failure::new(ErrorKind::HttpHeadersTooLarge, message)
+}
+
+fn violated(violation: Violation, whom: &str) -> Failure {
+    let (kind, message) = match violation {
+        Violation::TooManyInterim => {
+            (ErrorKind::HttpTooManyInterim, format!("more than {MAX_INTERIM} interim (1xx) responses came"))
+        }
+        Violation::HeadTooLong => return head_too_large(),
+        Violation::TooManyControlFrames => {
+            (ErrorKind::HttpMalformed, format!("{whom} floods the connection with frames of no use"))
+        }
+        Violation::SpeaksHttp1 => (ErrorKind::HttpVersion, format!("{whom} answered HTTP/2 by HTTP/1")),
+    };
+    Failure::new(kind, message)
+}
+
+/// Why HTTP/2 failed: the other side's fault, unless it met a limit of ours.
+fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    if let Some(error) = error.get_io() {
+        return broken(error, stage, wire, whom);
+    }
+    let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
+    let (kind, message) = if !error.is_remote() {
+        match reason {
+            h2::Reason::ENHANCE_YOUR_CALM => (
+                ErrorKind::LocalLimit,
+                format!("{whom} sent more frames of HTTP/2 that carry little or nothing than are taken"),
+            ),
+            _ => (
+                ErrorKind::HttpMalformed,
+                format!("the response is not valid HTTP/2, or its headers are too long ({reason:?})"),
+            ),
+        }
+    } else if reason == h2::Reason::HTTP_1_1_REQUIRED {
+        let message = format!("{whom} demands HTTP/1.1: say so by http_version");
+        (ErrorKind::HttpVersion, message)
+    } else if error.is_go_away() {
+        let kind = match stage {
+            Stage::Transfer => ErrorKind::BodyIncomplete,
+            _ => ErrorKind::ConnectionClosed,
+        };
+        (kind, format!("{whom} ended the connection by GOAWAY ({reason:?})"))
+    } else {
+        (ErrorKind::Reset, format!("{whom} reset the stream ({reason:?})"))
+    };
+    Failure::new(kind, message)
+}
+
+/// Why a connection that spoke HTTP broke.
+fn broken(error: &io::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    match error.kind() {
+        // It was closed in the middle of a frame, says h2's codec; no system has an error of this kind.
+        io::ErrorKind::Other => incomplete(stage, wire, whom),
+        _ => established(error, stage, whom),
+    }
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
@@ -288,6 +350,9 @@ fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
         }
         AlertDescription::InsufficientSecurity => {
             (ErrorKind::TlsVersion, "the target shares no cipher with us".to_owned())
+        }
+        AlertDescription::NoApplicationProtocol => {
+            (ErrorKind::HttpVersion, "the target speaks none of the offered versions of HTTP".to_owned())
         }
         AlertDescription::UnrecognisedName => {
             (ErrorKind::TlsHandshake, "the target does not know the name it was asked for".to_owned())

@@ -42,12 +42,22 @@ config_table! {
         body_limit: Located<ByteSize> = r#""1MiB""#,
         /// A body longer than this after decompression is `down` with `body_too_large`.
         fail_if_body_over: Option<ByteSize>,
+        /// How long a response's headers may be together, names and values; beyond it, it is `down` with
+        /// `http_headers_too_large`. At least 1KiB, at most 1MiB.
+        header_limit: Located<ByteSize> = r#""64KiB""#,
+        /// How many headers a response may have; beyond it, it is `down` with `http_headers_too_large`. At
+        /// least 1, at most 4096.
+        max_headers: Located<u64> = "256",
         /// The response's headers that rows keep, in the column `response_headers`; at most 32. A value of
         /// more than 1 KiB is cut.
         response_headers: Vec<Located<String>>,
         /// How many times longer a body may become when it is decompressed; beyond it, and beyond 64 KiB, it
         /// is `down` with `decompress_bomb`. At least 1.
         decompression_ratio_limit: Located<u64> = "200",
+        /// Which version of HTTP is spoken.
+        http_version: HttpVersionText = r#""auto""#,
+        /// Whether each probe makes a connection of its own.
+        connection: ConnectionText = r#""fresh""#,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
         /// Addresses to connect to instead of resolving the name: `{ "shop.example:443" = "10.1.2.3" }`, or
@@ -201,6 +211,31 @@ impl FromValue for Network {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+config_enum! {
+    /// Whether each probe makes a connection of its own.
+    pub enum ConnectionText {
+        /// Yes: name resolution, connecting and TLS are measured and verified every time.
+        Fresh = "fresh",
+        /// A connection is kept for the next probe of its origin, for 90 s and at most 1 h; a row says so in
+        /// `connection_reused`, and those phases are null. For methods that may be sent twice (GET, HEAD,
+        /// OPTIONS, PUT, DELETE, TRACE); others go by a fresh connection.
+        Reuse = "reuse",
+    }
+}
+
+config_enum! {
+    /// Which version of HTTP is spoken.
+    pub enum HttpVersionText {
+        /// What the target picks while TLS is set up (ALPN), HTTP/2 before HTTP/1.1. Without TLS, HTTP/1.1.
+        Auto = "auto",
+        /// HTTP/1.1.
+        Http11 = "1.1",
+        /// HTTP/2; without TLS, by prior knowledge. A target that does not speak it is `down` with
+        /// `http_version`.
+        Http2 = "2",
     }
 }
 

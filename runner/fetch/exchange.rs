@@ -1,49 +1,37 @@
-//! One request and its response on one fresh connection, driven inside the attempt's own task.
+//! One request and its response, on a fresh connection unless the user wants connections reused, driven inside the
+//! attempt's own task.
 //!
-//! `connection: close` goes out with every request (unless the user says otherwise): a fresh connection is what
+//! `connection: close` goes out with every request of HTTP/1 (unless the user says otherwise): a fresh connection is what
 //! makes every phase measurable, and a server that is told so frees it at once instead of keeping it idle; the
 //! closing side's `TIME_WAIT` then does not use up our ports either.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 
-use http::header::{self, HeaderMap, HeaderValue};
-use http::uri::Scheme;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
 use super::dial::Dialer;
+use super::link::{Dialed, Link, Speaks};
+use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
-use super::request::Request;
+use super::request::{HttpVersions, Request};
 use super::tls::server_name_of;
-use super::wire::Watched;
 use super::{Shared, classify, facts};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
-/// Headers in one response.
-pub(super) const MAX_HEADERS: usize = 256;
-/// Bytes of one response's head.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// hyper's buffer: room for a head of [`MAX_HEAD_BYTES`] and a read beyond it.
-const MAX_BUFFER: usize = 128 * 1024;
-
-/// What a request goes over: TCP, or TLS on it.
-type Network = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
-/// What hyper reads and writes.
-type Stream<S> = TokioIo<Watched<S>>;
+/// Headers that speak of one connection of HTTP/1 (RFC 9113 section 8.2.2).
+const HTTP1_ONLY: [HeaderName; 4] =
+    [header::CONNECTION, HeaderName::from_static("keep-alive"), header::TE, header::UPGRADE];
 
 /// One request, ready to be sent.
 pub(super) struct Outgoing {
@@ -66,41 +54,102 @@ impl Outgoing {
 }
 
 /// A response whose head is in the progress and whose body has not been read.
-pub(super) struct OpenResponse<S: AsyncRead + AsyncWrite + Unpin> {
-    body: Incoming,
-    driver: Driver<S>,
+pub(super) struct OpenResponse {
+    pub(super) body: Incoming,
+    pub(super) link: Link,
+    /// Where the connection may wait for the next request, and since when it stands.
+    pub(super) keep: Option<(PoolKey, Instant)>,
 }
 
-/// Connects, sends and reads the response's head.
+/// Connects, or takes up a connection that waits, sends and reads the response's head.
 pub(super) async fn send(
     shared: &Arc<Shared>,
     request: &Request,
     outgoing: &Outgoing,
     progress: &mut Progress,
     clock: &Clock,
-) -> Result<OpenResponse<Network>, Failure> {
-    let stream = connect(shared, request, outgoing, progress, clock).await?;
-    send_over(TokioIo::new(stream), shared, request, outgoing, progress, clock).await
+) -> Result<OpenResponse, Failure> {
+    let key = pool_key(request, outgoing);
+    let mut waiting = match &key {
+        Some(key) => shared.pool.take(key, clock.now()).await,
+        None => None,
+    };
+    loop {
+        let reused = waiting.is_some();
+        let (mut link, made) = match waiting.take() {
+            Some(idle) => take_up(idle, progress, clock),
+            None => open(shared, request, outgoing, progress, clock).await?,
+        };
+        let to_send = http_request(request, outgoing, link.speaks())?;
+        match link.send(to_send).await {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                head_came(parts, request, progress, clock)?;
+                return Ok(OpenResponse { body, link, keep: key.map(|key| (key, made)) });
+            }
+            Err(error) => {
+                let failure = http_failure(&error, progress);
+                if !(reused && is_stale(&failure, progress)) {
+                    return Err(failure);
+                }
+                progress.start_over(clock.now());
+            }
+        }
+    }
 }
 
-/// Sends over a connection that stands, and reads the response's head.
-pub(super) async fn send_over<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    shared: &Shared,
+/// What a request's connection may be kept for: one that may be sent twice, since the other side may close a
+/// connection while a request is on its way (RFC 9110 section 9.2.2).
+pub(super) fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
+    let request = request.reuses_connections.filter(|_| outgoing.method.is_idempotent())?;
+    Some(PoolKey {
+        request,
+        origin: PoolKey::origin_of(&outgoing.uri),
+        server_name: outgoing.server_name.clone(),
+        shows_certificate: outgoing.shows_certificate,
+    })
+}
+
+/// Whether a connection that had waited was closed before the request was heard: that says nothing of the target.
+pub(super) fn is_stale(failure: &Failure, progress: &Progress) -> bool {
+    let closed = [ErrorKind::ConnectionClosed, ErrorKind::Reset, ErrorKind::Internal];
+    closed.contains(&failure.kind) && !progress.wire.lock().any_byte
+}
+
+/// Goes on with a connection that has waited.
+pub(super) fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
+    let Idle { link, wire, tls, made } = idle;
+    wire.begin_exchange();
+    progress.wire = wire;
+    progress.exchange.tls = tls;
+    progress.enter(Stage::FirstByte, clock.now());
+    (link, made)
+}
+
+/// Makes a connection and begins to speak on it.
+async fn open(
+    shared: &Arc<Shared>,
     request: &Request,
     outgoing: &Outgoing,
     progress: &mut Progress,
     clock: &Clock,
-) -> Result<OpenResponse<S>, Failure> {
-    let stream = TokioIo::new(Watched::new(stream, outgoing.is_https(), progress.wire.clone()));
-    let handshake = shared.http1.handshake::<Stream<S>, Full<Bytes>>(stream).await;
-    let (mut sender, connection) = handshake.map_err(|error| http_failure(&error, progress))?;
-    let mut driver = Driver { connection: Some(connection), error: None };
+) -> Result<(Link, Instant), Failure> {
+    let stream = connect(shared, request, outgoing, progress, clock).await?;
+    let speaks = agreed(request.http_version, &stream)?;
+    let now = clock.now();
+    progress.enter(Stage::FirstByte, now);
+    let wire = progress.wire.clone();
+    let opened =
+        Link::open(TokioIo::new(stream), outgoing.is_https(), speaks, request.head_limits, wire).await;
+    Ok((opened.map_err(|error| http_failure(&error, progress))?, now))
+}
 
-    progress.enter(Stage::FirstByte, clock.now());
-    let response = driver.drive(pin!(sender.send_request(http_request(request, outgoing)?))).await;
-    let response = response.map_err(|error| http_failure(driver.telling(&error), progress))?;
-    let (parts, body) = response.into_parts();
+pub(super) fn head_came(
+    parts: http::response::Parts,
+    request: &Request,
+    progress: &mut Progress,
+    clock: &Clock,
+) -> Result<(), Failure> {
     let version = match parts.version {
         http::Version::HTTP_10 | http::Version::HTTP_09 => HttpVersion::Http10,
         http::Version::HTTP_2 => HttpVersion::Http2,
@@ -108,17 +157,39 @@ pub(super) async fn send_over<S: AsyncRead + AsyncWrite + Unpin>(
         _ => HttpVersion::Http11,
     };
     let head = Head { status: parts.status.as_u16(), version, headers: parts.headers };
+    let headers = head.headers.len();
     progress.head_came(head, clock.now());
-    Ok(OpenResponse { body, driver })
+    // HTTP/1 does not come this far with too many of them.
+    if headers > request.head_limits.headers as usize {
+        return Err(classify::head_too_large());
+    }
+    Ok(())
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> OpenResponse<S> {
+/// Which HTTP is spoken on a connection that stands.
+fn agreed(wanted: HttpVersions, stream: &Dialed) -> Result<Speaks, Failure> {
+    let picked_http2 = match stream {
+        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        MaybeHttpsStream::Http(_) => wanted == HttpVersions::Http2,
+    };
+    match wanted {
+        _ if picked_http2 => Ok(Speaks::Http2),
+        HttpVersions::Http2 => Err(Failure::new(
+            ErrorKind::HttpVersion,
+            "the target did not pick HTTP/2, which http_version demands, when TLS was set up (ALPN)",
+        )),
+        _ => Ok(Speaks::Http1),
+    }
+}
+
+impl OpenResponse {
     /// Reads the body as far as the request's limits want it. The connection ends with it.
     pub(super) async fn read_body(
         mut self,
         shared: &Shared,
         request: &Request,
         progress: &mut Progress,
+        clock: &Clock,
     ) -> Result<(), Failure> {
         let limits = BodyLimits { keep: request.body_limit, fail_over: request.fail_if_body_over };
         let announced = self.body.size_hint().exact();
@@ -135,11 +206,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OpenResponse<S> {
             return Err(too_large(most));
         }
         loop {
-            let body = &mut self.body;
-            let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-            match self.driver.drive(pin!(frame)).await {
-                None => return progress.body.finish(),
-                Some(Err(error)) => return Err(http_failure(self.driver.telling(&error), progress)),
+            match self.link.frame(&mut self.body).await {
+                None => {
+                    self.expect_whole(announced, progress)?;
+                    progress.body.finish()?;
+                    self.part(shared, progress, clock).await;
+                    return Ok(());
+                }
+                Some(Err(error)) => return Err(http_failure(&error, progress)),
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
@@ -162,6 +236,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OpenResponse<S> {
         progress.body.end();
         Ok(())
     }
+
+    /// The response is whole: keeps the connection, or takes leave of the other side.
+    async fn part(self, shared: &Shared, progress: &mut Progress, clock: &Clock) {
+        let Self { link, keep, .. } = self;
+        match keep {
+            Some((key, made)) => {
+                let mut tls = progress.exchange.tls.clone();
+                if let (Some(tls), Some(handshake)) = (&mut tls, &progress.handshake) {
+                    facts::add_shown(tls, &handshake.shown());
+                }
+                let idle = Idle { link, wire: progress.wire.clone(), tls, made };
+                shared.pool.put(key, idle, clock.now()).await;
+            }
+            None if link.speaks() == Speaks::Http2 => link.close().await,
+            None => {}
+        }
+    }
+
+    /// hyper takes a stream of HTTP/2 that was reset without an error for one that ended.
+    fn expect_whole(&self, announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+        if self.link.speaks() == Speaks::Http1 {
+            return Ok(());
+        }
+        let came = progress.body.arrived();
+        let message = match announced {
+            Some(length) if came < length => format!("the stream was ended after {came} of {length} bytes"),
+            _ if !self.body.is_end_stream() => "the stream was reset before the body ended".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Failure::new(ErrorKind::BodyIncomplete, message))
+    }
 }
 
 fn too_large(most: u64) -> Failure {
@@ -175,7 +280,7 @@ async fn connect(
     outgoing: &Outgoing,
     progress: &mut Progress,
     clock: &Clock,
-) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Failure> {
+) -> Result<Dialed, Failure> {
     let dialer = Dialer {
         shared: shared.clone(),
         wire: progress.wire.clone(),
@@ -183,11 +288,14 @@ async fn connect(
         ip_version: request.ip_version,
         pins: Arc::clone(&request.pins),
         address_policy: Arc::clone(&request.address_policy),
-        several_writes: outgoing.is_https() || outgoing.body.is_some(),
+        several_writes: outgoing.is_https()
+            || outgoing.body.is_some()
+            || request.http_version == HttpVersions::Http2,
     };
     let mut connector = if outgoing.is_https() {
         let name = server_name(outgoing)?;
-        let (config, handshake) = shared.tls.for_attempt(&request.tls, outgoing.shows_certificate, clock);
+        let (config, handshake) =
+            shared.tls.for_attempt(&request.tls, outgoing.shows_certificate, request.http_version, clock);
         progress.handshake = Some(handshake);
         progress.exchange.tls = None;
         HttpsConnector::new(dialer, config, false, Arc::new(FixedServerNameResolver::new(name)))
@@ -222,10 +330,11 @@ pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Fa
     })
 }
 
-/// The request as hyper sends it: origin form, `host` first.
+/// The request as hyper sends it: for HTTP/1 in origin form, `host` first.
 pub(super) fn http_request(
     request: &Request,
     outgoing: &Outgoing,
+    speaks: Speaks,
 ) -> Result<http::Request<Full<Bytes>>, Failure> {
     let invalid = || Failure::new(ErrorKind::Internal, "the URL cannot be sent in a request");
     let authority = outgoing.uri.authority().ok_or_else(invalid)?;
@@ -247,52 +356,32 @@ pub(super) fn http_request(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = Uri::from(target);
+    *request.uri_mut() = match speaks {
+        Speaks::Http1 => Uri::from(target),
+        Speaks::Http2 => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
+    };
     *request.headers_mut() = headers;
     Ok(request)
 }
 
-fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
+/// With HTTP/2, the host is a part of the request's target (RFC 9113 section 8.3.1), and a connection has no
+/// headers of its own.
+fn http2_uri(url: &Uri, target: PathAndQuery, headers: &mut HeaderMap) -> Option<Uri> {
+    let host = headers.remove(header::HOST)?;
+    for name in &HTTP1_ONLY {
+        headers.remove(name);
+    }
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = url.scheme().cloned();
+    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).ok()
+}
+
+pub(super) fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
     let wire = progress.wire.lock();
     let whom = wire.remote_addr.map_or_else(|| "the target".to_owned(), |address| address.to_string());
     let shown = progress.handshake.as_ref().map(|handshake| handshake.shown());
     let stage = if progress.first_byte.is_some() { Stage::Transfer } else { Stage::FirstByte };
     classify::http(error, stage, &wire, shown.as_deref(), &whom)
-}
-
-/// Runs hyper's connection beside whatever waits for it, without a task of its own.
-struct Driver<S: AsyncRead + AsyncWrite + Unpin> {
-    connection: Option<http1::Connection<Stream<S>, Full<Bytes>>>,
-    /// How the connection ended, where it ended badly.
-    error: Option<hyper::Error>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    /// Drives the connection until `waiting` is ready.
-    async fn drive<F: Future>(&mut self, mut waiting: Pin<&mut F>) -> F::Output {
-        std::future::poll_fn(|cx| {
-            if let Some(connection) = &mut self.connection
-                && let Poll::Ready(result) = Pin::new(connection).poll(cx)
-            {
-                self.error = result.err();
-                // Closes the socket, and wakes whoever still waits for the connection.
-                self.connection = None;
-            }
-            waiting.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// The error that tells more: what a request or a body sees of a broken connection is often only that it is
-    /// gone.
-    fn telling<'a>(&'a self, seen: &'a hyper::Error) -> &'a hyper::Error {
-        self.error.as_ref().unwrap_or(seen)
-    }
-}
-
-/// How HTTP/1 is spoken.
-pub(super) fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER).max_header_size(MAX_HEAD_BYTES);
-    builder
 }

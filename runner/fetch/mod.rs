@@ -6,7 +6,9 @@
 //!
 //! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
 //! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
-//! (what a certificate says), `wire` (what the bytes of the head show), `exchange` (one request and its response),
+//! (what a certificate says), `wire` (what the bytes show as they go
+//! by), `link` (a connection that speaks HTTP), `pool` (connections that wait),
+//! `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz` (what holds whatever the
@@ -21,6 +23,8 @@ mod dial;
 mod tls;
 mod facts;
 mod wire;
+mod link;
+mod pool;
 mod exchange;
 mod body;
 mod budget;
@@ -43,17 +47,19 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, IpVersionText, NetworksText, RequestText, RetryOnText, RetryText,
-    TlsText, TlsVersionText,
+    AddressPolicyText, AuthText, BasicText, ConnectionText, HttpVersionText, IpVersionText, NetworksText,
+    RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::policy::{AddressPolicy, Network};
+use self::pool::Pool;
 use self::progress::Progress;
 use self::redirect::Trail;
 pub use self::request::{
-    ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT,
-    IpVersion, Request, RequestError, RequestSpec, TlsOptions,
+    ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_HEADER_LIMIT,
+    DEFAULT_MAX_HEADERS, DEFAULT_MAX_REDIRECTS, DEFAULT_TIMEOUT, HttpVersions, IpVersion, Request,
+    RequestError, RequestSpec, TlsOptions,
 };
 use self::resolve::Resolver;
 pub use self::retry::Retry;
@@ -63,6 +69,8 @@ use crate::model::{ErrorKind, Exchange, Failure};
 
 /// The default of [`FetcherConfig::body_memory`]: 256 MiB, or 256 bodies of the default `body_limit`.
 pub const DEFAULT_BODY_MEMORY: u64 = 256 << 20;
+/// The default of [`FetcherConfig::idle_connections`].
+pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
@@ -80,6 +88,8 @@ pub struct FetcherConfig {
     pub max_addresses: usize,
     /// Bytes that all bodies in flight may take together, the first 64 KiB of each apart. Default 256 MiB.
     pub body_memory: u64,
+    /// Connections that may wait for their next request, over all pipelines that reuse theirs. Default 1,024.
+    pub idle_connections: usize,
 }
 
 impl Default for FetcherConfig {
@@ -91,6 +101,7 @@ impl Default for FetcherConfig {
             connect_stagger: Duration::from_millis(250),
             max_addresses: 16,
             body_memory: DEFAULT_BODY_MEMORY,
+            idle_connections: DEFAULT_IDLE_CONNECTIONS,
         }
     }
 }
@@ -122,11 +133,11 @@ pub struct Fetcher {
 struct Shared {
     resolver: Resolver,
     tls: TlsBase,
-    http1: hyper::client::conn::http1::Builder,
     /// For connections without TLS, which never ask it.
     no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
     connect_stagger: Duration,
     body_memory: BodyMemory,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -143,10 +154,10 @@ impl Fetcher {
             shared: Arc::new(Shared {
                 resolver: Resolver::new(config)?,
                 tls: TlsBase::load()?,
-                http1: exchange::http1_builder(),
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
                 body_memory: BodyMemory::new(config.body_memory),
+                pool: Pool::new(config.idle_connections),
             }),
         })
     }
@@ -203,7 +214,7 @@ impl Fetcher {
                 .as_ref()
                 .filter(|head| request.follow_redirects && redirect::is_redirect(head.status));
             let Some(head) = redirect else {
-                return response.read_body(&self.shared, request, progress).await;
+                return response.read_body(&self.shared, request, progress, clock).await;
             };
             if followed >= request.max_redirects {
                 let message = format!("more than {} redirects", request.max_redirects);

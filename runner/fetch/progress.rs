@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use super::body::KeptBody;
 use super::facts;
 use super::tls::{HandshakeRecorder, Shown};
+use super::wire::Violation;
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Exchange, Failure, Head, Hop, Phases};
 
@@ -46,10 +47,14 @@ pub(super) struct WireState {
     pub(super) remote_addr: Option<SocketAddr>,
     /// How many addresses the resolver gave.
     pub(super) dns_answers: Option<u32>,
-    /// Bytes of the final response's head, once it is whole.
+    /// Bytes of the final response's head, once it is whole; with HTTP/2 as it is compressed.
     pub(super) header_bytes: Option<u64>,
     /// Whether any byte of a response has come.
     pub(super) any_byte: bool,
+    /// What no honest other side does, and this one did.
+    pub(super) violation: Option<Violation>,
+    /// Which of its connection's exchanges this is, from 0.
+    pub(super) exchange: u32,
 }
 
 /// A share of what the dialer and the connection tell.
@@ -57,6 +62,14 @@ pub(super) struct WireState {
 pub(super) struct Wire(Arc<Mutex<WireState>>);
 
 impl Wire {
+    /// The next exchange begins on a connection that stands.
+    pub(super) fn begin_exchange(&self) {
+        let mut state = self.lock();
+        let WireState { stage, connected_at, remote_addr, exchange, .. } = *state;
+        let exchange = exchange + 1;
+        *state = WireState { stage, connected_at, remote_addr, exchange, ..WireState::default() };
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, WireState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,6 +133,13 @@ impl Progress {
         self.exchange.method = Some(method);
         self.hop_status = None;
         self.hop_url = url;
+    }
+
+    /// The connection that was taken up is gone: the current request begins once more.
+    pub(super) fn start_over(&mut self, now: Instant) {
+        self.wire = Wire::default();
+        self.exchange.tls = None;
+        self.enter(Stage::Dns, now);
     }
 
     /// The head of the current request's response has come.
@@ -196,7 +216,7 @@ impl Progress {
         exchange.remote_addr = wire.remote_addr;
         exchange.dns_answers = wire.dns_answers;
         exchange.header_bytes = wire.header_bytes.or(exchange.header_bytes);
-        exchange.connection_reused = wire.connected_at.map(|_| false);
+        exchange.connection_reused = wire.connected_at.map(|_| wire.exchange > 0);
         drop(wire);
         if let Some(handshake) = self.handshake.take() {
             settle_tls(exchange, &handshake.shown());

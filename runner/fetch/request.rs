@@ -3,14 +3,18 @@
 //! [`RequestSpec`] is what the user wrote, [`Request`] is what can be sent. Nothing here does I/O: files that
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
+mod error;
+
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 
+pub use self::error::RequestError;
 use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::tls::{self, TlsTemplate};
@@ -18,10 +22,17 @@ use super::tls::{self, TlsTemplate};
 /// Names the program to servers.
 const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
 
+/// Requests so far that keep their connections.
+static REUSING: AtomicU64 = AtomicU64::new(0);
+
 /// The default of [`RequestSpec::timeout`].
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of [`RequestSpec::body_limit`]: 1 MiB.
 pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+/// The default of [`RequestSpec::header_limit`]: 64 KiB.
+pub const DEFAULT_HEADER_LIMIT: u64 = 64 << 10;
+/// The default of [`RequestSpec::max_headers`].
+pub const DEFAULT_MAX_HEADERS: u32 = 256;
 /// The default of [`RequestSpec::decompression_ratio_limit`]: above what pages reach, and far below what gzip (1,029)
 /// and brotli (1,322,342) can.
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
@@ -50,12 +61,21 @@ pub struct RequestSpec {
     pub body_limit: u64,
     /// A body longer than this fails the attempt. Default none.
     pub fail_if_body_over: Option<u64>,
+    /// How many bytes a response's headers may have together, their names and values. Default 64 KiB.
+    pub header_limit: u64,
+    /// How many headers a response may have. Default 256.
+    pub max_headers: u32,
     /// How many times longer a body may become when it is decompressed. Default 200; 0 counts as 1.
     pub decompression_ratio_limit: u64,
     /// The names of the response's headers that rows keep. Default none, at most 32.
     pub response_headers: Vec<String>,
     /// How TLS is spoken.
     pub tls: TlsOptions,
+    /// Which version of HTTP is spoken.
+    pub http_version: HttpVersions,
+    /// Whether a connection is kept for the next request to its origin. Default no: every phase is measured every
+    /// time.
+    pub reuse_connections: bool,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
     /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
@@ -97,9 +117,13 @@ impl Default for RequestSpec {
             max_redirects: DEFAULT_MAX_REDIRECTS,
             body_limit: DEFAULT_BODY_LIMIT,
             fail_if_body_over: None,
+            header_limit: DEFAULT_HEADER_LIMIT,
+            max_headers: DEFAULT_MAX_HEADERS,
             decompression_ratio_limit: DEFAULT_DECOMPRESSION_RATIO_LIMIT,
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
+            http_version: HttpVersions::default(),
+            reuse_connections: false,
             ip_version: IpVersion::default(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
@@ -137,6 +161,18 @@ impl fmt::Debug for ClientPem {
     }
 }
 
+/// Which versions of HTTP may be spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersions {
+    /// What the other side picks by ALPN (RFC 7301), HTTP/2 before HTTP/1.1; without TLS, HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http11,
+    /// HTTP/2 only (RFC 9113); without TLS, by prior knowledge (section 3.3).
+    Http2,
+}
+
 /// Which addresses of a name may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IpVersion {
@@ -149,90 +185,13 @@ pub enum IpVersion {
     V6,
 }
 
-/// What is wrong with a request; all such problems are reported at once.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// The method is not an HTTP token.
-    #[error("\"{method}\" is not an HTTP method")]
-    Method {
-        /// As the user wrote it.
-        method: String,
-    },
-    /// The header's name is not an HTTP token.
-    #[error("\"{name}\" is not a header name")]
-    HeaderName {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header's value has a line break or another control character. The value may be a secret, so
-    /// it is not repeated.
-    #[error("the value of header \"{name}\" has a line break or a control character in it")]
-    HeaderValue {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header is made from the request itself.
-    #[error("header \"{name}\" is set by the runner from the body and cannot be given")]
-    HeaderForbidden {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// The header may stand once only.
-    #[error("header \"{name}\" is given more than once")]
-    HeaderRepeated {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// A header for rows to keep has a name that none can have.
-    #[error("\"{name}\" is not a header name")]
-    ResponseHeader {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// More headers than rows may keep.
-    #[error("rows keep at most {MOST_RESPONSE_HEADERS} headers")]
-    ResponseHeaders,
-    /// The body limit is zero.
-    #[error("body_limit must be at least 1 byte")]
-    BodyLimit,
-    /// The CA bundle cannot be read.
-    #[error("ca_file has no usable certificate: {reason}")]
-    CaFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client certificate cannot be used.
-    #[error("cert_file has no usable certificate: {reason}")]
-    CertFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client certificate's key cannot be used.
-    #[error("key_file has no usable key: {reason}")]
-    KeyFile {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server name is neither a DNS name nor an address.
-    #[error("\"{name}\" is not a server name")]
-    ServerName {
-        /// As the user wrote it.
-        name: String,
-    },
-    /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
-    #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
-    Resolve {
-        /// The key as the user wrote it.
-        key: String,
-        /// What is wrong with it, or with the address.
-        reason: &'static str,
-    },
-    /// TLS could not be set up.
-    #[error("cannot set up TLS: {reason}")]
-    Tls {
-        /// What the TLS library says.
-        reason: String,
-    },
+/// The limits for the head of one response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadLimits {
+    /// Bytes of all names and values.
+    pub(super) bytes: u32,
+    /// Headers.
+    pub(super) headers: u32,
 }
 
 /// One request, checked: built once for a pipeline, used for every attempt of its targets. Printed without
@@ -247,9 +206,13 @@ pub struct Request {
     pub(super) max_redirects: u32,
     pub(super) body_limit: usize,
     pub(super) fail_if_body_over: Option<u64>,
+    pub(super) head_limits: HeadLimits,
     pub(super) decompression_ratio_limit: u64,
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
+    pub(super) http_version: HttpVersions,
+    /// Tells this request's connections from all others that are kept; none where they are not.
+    pub(super) reuses_connections: Option<u64>,
     pub(super) ip_version: IpVersion,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
@@ -267,9 +230,13 @@ impl Request {
             max_redirects,
             body_limit,
             fail_if_body_over,
+            header_limit,
+            max_headers,
             decompression_ratio_limit,
             response_headers,
             tls,
+            http_version,
+            reuse_connections,
             ip_version,
             resolve,
             address_policy,
@@ -279,7 +246,7 @@ impl Request {
             problems.push(RequestError::Method { method });
             Method::GET
         });
-        let headers = build_headers(&headers, &mut problems);
+        let headers = build_headers(&headers, reuse_connections, &mut problems);
         if body_limit == 0 {
             problems.push(RequestError::BodyLimit);
         }
@@ -301,9 +268,15 @@ impl Request {
                 max_redirects,
                 body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
                 fail_if_body_over,
+                head_limits: HeadLimits {
+                    bytes: u32::try_from(header_limit).unwrap_or(u32::MAX),
+                    headers: max_headers,
+                },
                 decompression_ratio_limit: decompression_ratio_limit.max(1),
                 response_headers,
                 tls,
+                http_version,
+                reuses_connections: reuse_connections.then(|| REUSING.fetch_add(1, Ordering::Relaxed)),
                 ip_version,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
@@ -334,7 +307,11 @@ impl Request {
 }
 
 /// The headers that go out with every request: the user's, and defaults where the user has none.
-fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -> HeaderMap {
+fn build_headers(
+    given: &[(String, String)],
+    reuse_connections: bool,
+    problems: &mut Vec<RequestError>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(given.len() + 5);
     for (name, value) in given {
         match build_header(name, value, &headers) {
@@ -348,10 +325,12 @@ fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -
         (header::USER_AGENT, USER_AGENT),
         (header::ACCEPT, "*/*"),
         (header::ACCEPT_ENCODING, "gzip, br, zstd"),
-        // A fresh connection for every request: the server need not keep it for a next one that never comes.
-        (header::CONNECTION, "close"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    // The server need not keep a connection for a next request that never comes.
+    if !reuse_connections {
+        headers.entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
     }
     headers
 }

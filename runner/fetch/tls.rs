@@ -21,7 +21,7 @@ use rustls::{
     SupportedProtocolVersion,
 };
 
-use super::request::{ClientPem, RequestError, TlsOptions};
+use super::request::{ClientPem, HttpVersions, RequestError, TlsOptions};
 use super::{FetchSetupError, facts};
 use crate::clock::Clock;
 
@@ -180,7 +180,6 @@ impl TlsBase {
                 .with_no_client_auth();
             // A resumed session would hide a certificate that was changed for a bad one.
             config.resumption = Resumption::disabled();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(Arc::new(config))
         };
         let (config, config_tls13) = (of(rustls::DEFAULT_VERSIONS)?, of(&[&rustls::version::TLS13])?);
@@ -202,6 +201,7 @@ impl TlsBase {
         &self,
         template: &TlsTemplate,
         shows_certificate: bool,
+        versions: HttpVersions,
         clock: &Clock,
     ) -> (Arc<ClientConfig>, Arc<HandshakeRecorder>) {
         let recorder = Arc::new(HandshakeRecorder {
@@ -215,6 +215,11 @@ impl TlsBase {
         });
         let base = if template.only_tls13 { &self.config_tls13 } else { &self.config };
         let mut config = ClientConfig::clone(base);
+        config.alpn_protocols = match versions {
+            HttpVersions::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            HttpVersions::Http11 => vec![b"http/1.1".to_vec()],
+            HttpVersions::Http2 => vec![b"h2".to_vec()],
+        };
         config.time_provider = recorder.clone();
         config.client_auth_cert_resolver = recorder.clone();
         config.dangerous().set_certificate_verifier(recorder.clone());

@@ -1,7 +1,11 @@
-//! A stream that watches the response's head go by: how long it is, and how many interim responses came first.
+//! A stream that watches a response go by: how long its head is, how many interim responses came first, and what
+//! comes too often.
 //!
-//! hyper reads interim (1xx) responses for as long as they come and does not say how long a head was. This sees
-//! every byte before hyper does, looks no further than the head's end, and copies nothing.
+//! hyper reads interim (1xx) responses for as long as they come and does not say how long a head was; h2 answers
+//! pings for ever. This sees every byte before they do, looks no further than it must, and copies nothing.
+
+mod frames;
+mod head;
 
 use std::io;
 use std::pin::Pin;
@@ -9,100 +13,80 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::progress::Wire;
+use self::frames::FrameScan;
+use self::head::{Found, HeadScan};
+use super::progress::{Wire, WireState};
 
 /// Interim responses before the final one. More than this is an attack or a fault: nobody means it.
 pub(super) const MAX_INTERIM: u32 = 16;
 
-/// The other side sent more interim responses than [`MAX_INTERIM`].
-#[derive(Debug, thiserror::Error)]
-#[error("more than {MAX_INTERIM} interim responses")]
-pub(super) struct TooManyInterim;
+/// What no honest other side does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Violation {
+    /// More interim responses than [`MAX_INTERIM`].
+    #[error("more than {MAX_INTERIM} interim responses")]
+    TooManyInterim,
+    /// A flood of frames that carry nothing.
+    #[error("more than 10000 frames that carry neither a head nor a body")]
+    TooManyControlFrames,
+    /// A head of HTTP/2 that is longer than the limit already as it is compressed.
+    #[error("a head that is too long")]
+    HeadTooLong,
+    /// An answer in HTTP/1 to HTTP/2.
+    #[error("an answer in HTTP/1 to HTTP/2")]
+    SpeaksHttp1,
+}
 
-/// A stream whose response head is watched.
+/// A stream whose responses are watched.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     says_goodbye: bool,
     wire: Wire,
-    head: HeadScan,
+    /// Which of the connection's exchanges is watched.
+    exchange: u32,
+    scan: Scan,
+}
+
+#[derive(Debug)]
+enum Scan {
+    Http1(HeadScan),
+    Http2(FrameScan),
 }
 
 impl<S> Watched<S> {
-    /// Watches `stream`, telling `wire`. Where it `says_goodbye` (TLS does), it is shut down before it is
-    /// closed; elsewhere that would be a system call for nothing.
-    pub(super) fn new(stream: S, says_goodbye: bool, wire: Wire) -> Self {
-        Self { stream, says_goodbye, wire, head: HeadScan::default() }
+    /// Watches `stream` speak HTTP/1, telling `wire`. Where it `says_goodbye` (TLS does), it is shut down before
+    /// it is closed; elsewhere that would be a system call for nothing.
+    pub(super) fn http1(stream: S, says_goodbye: bool, wire: Wire) -> Self {
+        Self { stream, says_goodbye, wire, exchange: 0, scan: Scan::Http1(HeadScan::default()) }
+    }
+
+    /// Watches it speak HTTP/2; a head may have `most_head_bytes`.
+    pub(super) fn http2(stream: S, says_goodbye: bool, wire: Wire, most_head_bytes: u32) -> Self {
+        Self { stream, says_goodbye, wire, exchange: 0, scan: Scan::Http2(FrameScan::new(most_head_bytes)) }
     }
 }
 
-/// Finds the end of the final response's head in the bytes as they come.
-#[derive(Debug, Default)]
-struct HeadScan {
-    /// Bytes of the current head.
-    bytes: u64,
-    /// Bytes of the current line that are not CR, up to its end.
-    line: usize,
-    /// Whether the status line has been seen whole.
-    past_status_line: bool,
-    /// The status code's first digit: byte 9 of `HTTP/1.1 200`.
-    class: u8,
-    /// The last digit of a code that starts with `10`, since 101 is final (RFC 9110 section 15.2.2).
-    last: u8,
-    interim: u32,
-    done: bool,
-}
-
-/// What the scan found.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Nothing,
-    /// The final head is whole; its length in bytes.
-    Head(u64),
-    TooManyInterim,
-}
-
-impl HeadScan {
-    fn scan(&mut self, bytes: &[u8]) -> Found {
-        for byte in bytes {
-            self.bytes += 1;
-            match byte {
-                b'\n' if self.line == 0 => {
-                    if self.past_status_line && self.end_of_head() {
-                        return Found::Head(self.bytes);
-                    }
-                    if self.interim > MAX_INTERIM {
-                        return Found::TooManyInterim;
-                    }
-                }
-                b'\n' => {
-                    self.line = 0;
-                    self.past_status_line = true;
-                }
-                b'\r' => {}
-                byte => {
-                    if !self.past_status_line {
-                        match self.line {
-                            9 => self.class = *byte,
-                            11 => self.last = *byte,
-                            _ => {}
-                        }
-                    }
-                    self.line += 1;
-                }
-            }
+impl Scan {
+    /// Looks at the next bytes and tells `wire` what they show.
+    fn look(&mut self, fresh: &[u8], wire: &mut WireState) -> Result<(), Violation> {
+        match self {
+            Self::Http1(scan) if scan.done => {}
+            Self::Http1(scan) => match scan.scan(fresh) {
+                Found::Nothing => {}
+                Found::Head(bytes) => wire.header_bytes = Some(bytes),
+                Found::TooManyInterim => return Err(Violation::TooManyInterim),
+            },
+            Self::Http2(scan) => wire.header_bytes = scan.scan(fresh)?.or(wire.header_bytes),
         }
-        Found::Nothing
+        Ok(())
     }
 
-    /// An empty line after a status line; whether that head was the final one.
-    fn end_of_head(&mut self) -> bool {
-        if self.class != b'1' || self.last == b'1' {
-            self.done = true;
-            return true;
+    fn next_exchange(&mut self) {
+        match self {
+            Self::Http1(scan) => *scan = HeadScan::default(),
+            Self::Http2(scan) => scan.next_exchange(),
         }
-        *self = Self { interim: self.interim + 1, ..Self::default() };
-        false
     }
 }
 
@@ -114,24 +98,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.head.done || !matches!(polled, Poll::Ready(Ok(()))) {
-            return polled;
-        }
         let fresh = &buf.filled()[before..];
-        if fresh.is_empty() {
+        if fresh.is_empty() || !matches!(polled, Poll::Ready(Ok(()))) {
             return polled;
         }
-        let found = self.head.scan(fresh);
-        let mut wire = self.wire.lock();
+        let this = &mut *self;
+        let mut wire = this.wire.lock();
         wire.any_byte = true;
-        match found {
-            Found::Nothing => polled,
-            Found::Head(bytes) => {
-                wire.header_bytes = Some(bytes);
-                polled
-            }
-            Found::TooManyInterim => Poll::Ready(Err(io::Error::other(TooManyInterim))),
+        if this.exchange != wire.exchange {
+            this.exchange = wire.exchange;
+            this.scan.next_exchange();
         }
+        if let Err(violation) = this.scan.look(fresh, &mut wire) {
+            // Kept aside, since h2 hands on only what kind of I/O error it met.
+            wire.violation = Some(violation);
+            return Poll::Ready(Err(io::Error::other(violation)));
+        }
+        polled
     }
 }
 
@@ -161,41 +144,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scan_in_pieces(text: &str, piece: usize) -> Found {
-        let mut scan = HeadScan::default();
-        text.as_bytes()
-            .chunks(piece)
-            .map(|bytes| scan.scan(bytes))
-            .find(|found| *found != Found::Nothing)
-            .unwrap_or(Found::Nothing)
-    }
-
-    #[test]
-    fn the_final_head_is_measured_however_it_is_cut() {
-        let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
-        let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
-        for piece in [1, 2, 3, 7, 1_000] {
-            assert_eq!(scan_in_pieces(&format!("{head}body\r\n\r\n"), piece), Found::Head(head.len() as u64));
-            assert_eq!(
-                scan_in_pieces(&format!("{interim}{interim}{head}"), piece),
-                Found::Head(head.len() as u64)
-            );
-            assert_eq!(scan_in_pieces("HTTP/1.1 101 X\n\n", piece), Found::Head(16));
-            assert_eq!(scan_in_pieces("HTTP/1.1 200 OK\r\nA: b\r\n", piece), Found::Nothing);
-        }
-    }
-
-    #[test]
-    fn interim_responses_are_counted() {
-        let interim = "HTTP/1.1 100 Continue\r\n\r\n";
-        assert_eq!(scan_in_pieces(&interim.repeat(16), 5), Found::Nothing);
-        assert_eq!(scan_in_pieces(&interim.repeat(17), 5), Found::TooManyInterim);
     }
 }

@@ -98,6 +98,8 @@ error_kinds! {
     HttpMalformed = "http_malformed", Http, Down;
     /// The response has more or longer headers than the limit.
     HttpHeadersTooLarge = "http_headers_too_large", Http, Down;
+    /// The target does not speak the version of HTTP that was demanded.
+    HttpVersion = "http_version", Http, Down;
     /// More interim (1xx) responses than the limit.
     HttpTooManyInterim = "http_too_many_1xx", Http, Down;
     /// The body ended before its announced length.
@@ -120,6 +122,8 @@ error_kinds! {
     LocalPorts = "local_ports", Local, Unknown;
     /// The runner has no memory left for sockets, or for bodies.
     LocalMemory = "local_memory", Local, Unknown;
+    /// The exchange met a limit of the runner that an honest target could meet.
+    LocalLimit = "local_limit", Local, Unknown;
     /// The runner has no certificate authority to verify with.
     LocalTrust = "local_trust", Local, Unknown;
     /// The runner was stopped before the attempt ended.

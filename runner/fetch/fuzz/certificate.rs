@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use super::{Choices, assert_line, assert_theirs, block_on, shared};
 use crate::clock::{Clock, UnixNanos};
 use crate::fetch::tls::{self, TlsTemplate};
-use crate::fetch::{TlsOptions, classify, facts};
+use crate::fetch::{HttpVersions, TlsOptions, classify, facts};
 use crate::model::{ErrorGroup, ErrorKind, TlsFacts};
 
 /// The authority that signed some of the seeds.
@@ -36,7 +36,7 @@ pub fn certificate(data: &[u8]) {
     let name = tls::server_name_of(name).unwrap();
 
     let clock = block_on(async { Clock::simulated(UnixNanos(1_790_000_000_000_000_000)) });
-    let (_, recorder) = shared().tls.for_attempt(&template, false, &clock);
+    let (_, recorder) = shared().tls.for_attempt(&template, false, HttpVersions::Auto, &clock);
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_000_000));
     let verified = recorder.verify_server_cert(&leaf, &above, &name, b"", now);
     let shown = recorder.shown();

@@ -12,9 +12,11 @@
 )]
 
 mod address;
+mod answer;
 mod certificate;
 mod coding;
 mod http1;
+mod http2;
 mod redirects;
 mod script;
 
@@ -28,6 +30,7 @@ pub use self::address::address;
 pub use self::certificate::certificate;
 pub use self::coding::coding;
 pub use self::http1::http1;
+pub use self::http2::http2;
 pub use self::redirects::redirects;
 use super::{Fetcher, FetcherConfig, Request, RequestSpec, Shared};
 use crate::model::{ErrorKind, Failure, steers_a_terminal};
@@ -36,11 +39,12 @@ use crate::model::{ErrorKind, Failure, steers_a_terminal};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by its name.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("address", address),
     ("certificate", certificate),
     ("coding", coding),
     ("http1", http1),
+    ("http2", http2),
     ("redirects", redirects),
 ];
 

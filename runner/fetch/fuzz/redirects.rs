@@ -6,6 +6,7 @@ use url::{Origin, Url};
 
 use super::{Choices, assert_theirs, request};
 use crate::fetch::exchange::{self, Outgoing};
+use crate::fetch::link::Speaks;
 use crate::fetch::redirect::{BODY_HEADERS, SAFE_HEADERS, Trail};
 use crate::fetch::{Request, RequestSpec, dial, first_request, pins::Pins, tls};
 use crate::model::{ErrorKind, Head, HttpVersion};
@@ -118,7 +119,8 @@ fn check_place(outgoing: &Outgoing) {
 }
 
 fn check_headers(request: &Request, outgoing: &Outgoing, has_left: bool) {
-    let sent = exchange::http_request(request, outgoing).unwrap();
+    let sent = exchange::http_request(request, outgoing, Speaks::Http1).unwrap();
+    assert!(exchange::http_request(request, outgoing, Speaks::Http2).is_ok());
     let headers = outgoing.headers.as_ref().unwrap();
     if !has_left {
         let rewritten = outgoing.method != request.method;

@@ -5,8 +5,10 @@ mod support;
 
 mod deadlines;
 mod encoded;
+mod http2;
 mod names;
 mod pins;
 mod plain;
 mod redirects;
+mod reuse;
 mod secure;

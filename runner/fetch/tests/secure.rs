@@ -11,16 +11,16 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{Server, drain, fetch, kind, read_request, spec, status};
-use crate::fetch::{ClientPem, RequestSpec, TlsOptions};
+use crate::fetch::{ClientPem, HttpVersions, RequestSpec, TlsOptions};
 use crate::model::{ErrorKind, Exchange};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// A certificate authority of the test's own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,12 +28,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> Bytes {
+    pub(super) fn pem(&self) -> Bytes {
         pem(self.0.der())
     }
 
     /// A certificate for the loopback, changed by `change`.
-    fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(super) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = params();
         change(&mut params);
@@ -42,7 +42,7 @@ impl Authority {
     }
 }
 
-struct Identity {
+pub(super) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
@@ -68,12 +68,12 @@ fn builder(
     ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap()
 }
 
-fn config(identity: Identity) -> ServerConfig {
+pub(super) fn config(identity: Identity) -> ServerConfig {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
     builder(rustls::ALL_VERSIONS).with_no_client_auth().with_single_cert(identity.chain, key).unwrap()
 }
 
-async fn serving(config: ServerConfig) -> Server {
+pub(super) async fn serving(config: ServerConfig) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Server::scripted(move |stream, seen| {
         let acceptor = acceptor.clone();
@@ -90,11 +90,11 @@ async fn serving(config: ServerConfig) -> Server {
     .await
 }
 
-fn trusting(pem: Bytes) -> RequestSpec {
+pub(super) fn trusting(pem: Bytes) -> RequestSpec {
     RequestSpec { tls: TlsOptions { ca_pem: Some(pem), ..TlsOptions::default() }, ..spec(&[]) }
 }
 
-async fn probe(server: &Server, spec: RequestSpec) -> Exchange {
+pub(super) async fn probe(server: &Server, spec: RequestSpec) -> Exchange {
     fetch(spec, &format!("https://{}/", server.addr)).await
 }
 
@@ -121,7 +121,8 @@ async fn a_certificate_of_the_given_authority_is_accepted_and_described() {
     let mut given = config(authority.issue(|_| ()));
     given.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let server = serving(given).await;
-    let exchange = probe(&server, trusting(authority.pem())).await;
+    let asked = RequestSpec { http_version: HttpVersions::Http11, ..trusting(authority.pem()) };
+    let exchange = probe(&server, asked).await;
     assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
     let tls = exchange.tls.unwrap();
     assert_eq!((tls.version, tls.alpn.as_deref()), (Some("1.3"), Some("http/1.1")));

@@ -11,8 +11,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{
-    AddressPolicy, ClientPem, IpVersion, IpVersionText, Request, RequestError, RequestSpec, RequestText,
-    TlsOptions, TlsVersionText,
+    AddressPolicy, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion, IpVersionText,
+    Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
 };
 use crate::pipeline::settings::RunnerSettings;
 
@@ -71,9 +71,17 @@ pub(super) fn build(
         max_redirects: u32::try_from(text.max_redirects.value).unwrap_or(u32::MAX),
         body_limit: text.body_limit.value.0,
         fail_if_body_over: text.fail_if_body_over.map(|size| size.0),
+        header_limit: text.header_limit.value.0,
+        max_headers: u32::try_from(text.max_headers.value).unwrap_or(u32::MAX),
         response_headers: text.response_headers.iter().map(|name| name.value.clone()).collect(),
         decompression_ratio_limit: text.decompression_ratio_limit.value,
         tls,
+        http_version: match text.http_version {
+            HttpVersionText::Auto => HttpVersions::Auto,
+            HttpVersionText::Http11 => HttpVersions::Http11,
+            HttpVersionText::Http2 => HttpVersions::Http2,
+        },
+        reuse_connections: text.connection == ConnectionText::Reuse,
         ip_version: match text.ip_version {
             IpVersionText::Any => IpVersion::Any,
             IpVersionText::V4 => IpVersion::V4,
@@ -109,6 +117,12 @@ fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostic
     }
     if text.decompression_ratio_limit.value == 0 {
         add(text.decompression_ratio_limit.place(site.document), "decompression_ratio_limit is at least 1");
+    }
+    if !(1 << 10..=1 << 20).contains(&text.header_limit.value.0) {
+        add(text.header_limit.place(site.document), "header_limit is at least 1KiB and at most 1MiB");
+    }
+    if !(1..=4_096).contains(&text.max_headers.value) {
+        add(text.max_headers.place(site.document), "max_headers is at least 1 and at most 4096");
     }
     if text.body_limit.value.0 > LARGEST_BODY {
         add(text.body_limit.place(site.document), "at most 64MiB of a body can be kept");

@@ -1,0 +1,89 @@
+//! What may be wrong with a request, as the user wrote it.
+
+use super::MOST_RESPONSE_HEADERS;
+
+/// What is wrong with a request; all such problems are reported at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The method is not an HTTP token.
+    #[error("\"{method}\" is not an HTTP method")]
+    Method {
+        /// As the user wrote it.
+        method: String,
+    },
+    /// The header's name is not an HTTP token.
+    #[error("\"{name}\" is not a header name")]
+    HeaderName {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header's value has a line break or another control character. The value may be a secret, so
+    /// it is not repeated.
+    #[error("the value of header \"{name}\" has a line break or a control character in it")]
+    HeaderValue {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header is made from the request itself.
+    #[error("header \"{name}\" is set by the runner from the body and cannot be given")]
+    HeaderForbidden {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The header may stand once only.
+    #[error("header \"{name}\" is given more than once")]
+    HeaderRepeated {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// A header for rows to keep has a name that none can have.
+    #[error("\"{name}\" is not a header name")]
+    ResponseHeader {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// More headers than rows may keep.
+    #[error("rows keep at most {MOST_RESPONSE_HEADERS} headers")]
+    ResponseHeaders,
+    /// The body limit is zero.
+    #[error("body_limit must be at least 1 byte")]
+    BodyLimit,
+    /// The CA bundle cannot be read.
+    #[error("ca_file has no usable certificate: {reason}")]
+    CaFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client certificate cannot be used.
+    #[error("cert_file has no usable certificate: {reason}")]
+    CertFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The client certificate's key cannot be used.
+    #[error("key_file has no usable key: {reason}")]
+    KeyFile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server name is neither a DNS name nor an address.
+    #[error("\"{name}\" is not a server name")]
+    ServerName {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
+    #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
+    Resolve {
+        /// The key as the user wrote it.
+        key: String,
+        /// What is wrong with it, or with the address.
+        reason: &'static str,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {reason}")]
+    Tls {
+        /// What the TLS library says.
+        reason: String,
+    },
+}
