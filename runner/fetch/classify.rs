@@ -169,10 +169,10 @@ pub(super) fn http(
         return incomplete(stage, wire, whom);
     }
     if let Some(error) = find::<h2::Error>(telling) {
-        return http2(error, stage, whom);
+        return http2(error, stage, wire, whom);
     }
     if let Some(error) = innermost_io(telling) {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     if telling.is_user() || telling.is_canceled() || telling.is_closed() {
         return Failure::new(ErrorKind::Internal, format!("the request was not sent: {telling}"));
@@ -202,9 +202,9 @@ fn violated(violation: Violation, whom: &str) -> Failure {
 }
 
 /// Why HTTP/2 failed: the other side's fault, unless it met a limit of ours.
-fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
+fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
     if let Some(error) = error.get_io() {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
@@ -238,6 +238,15 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
 /// Whether we ended a stream of HTTP/2 because of what came on it.
 pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
+}
+
+/// Why a connection that spoke HTTP broke.
+fn broken(error: &io::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    match error.kind() {
+        // It was closed in the middle of a frame, says h2's codec; no system has an error of this kind.
+        io::ErrorKind::Other => incomplete(stage, wire, whom),
+        _ => established(error, stage, whom),
+    }
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
