@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use rustix::io::Errno;
-use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 use super::facts;
 use super::progress::{Stage, WireState};
@@ -281,6 +281,9 @@ pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
             | PeerIncompatible::NoCipherSuitesInCommon
             | PeerIncompatible::NoKxGroupsInCommon,
         ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+            (ErrorKind::TlsVersion, "the target picked a cipher that was not offered".to_owned())
+        }
         Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => {
