@@ -35,6 +35,7 @@ mod hostile_plugins;
 mod httpbin;
 mod list;
 mod lock;
+mod openssl;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
