@@ -209,6 +209,8 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
         match reason {
+            // Before the response's head there is only a head that can be too much.
+            h2::Reason::ENHANCE_YOUR_CALM if stage != Stage::Transfer => return head_too_large(),
             h2::Reason::ENHANCE_YOUR_CALM => (
                 ErrorKind::LocalLimit,
                 format!("{whom} sent more frames of HTTP/2 that carry little or nothing than are taken"),
@@ -231,6 +233,11 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
         (ErrorKind::Reset, format!("{whom} reset the stream ({reason:?})"))
     };
     Failure::new(kind, message)
+}
+
+/// Whether we ended a stream of HTTP/2 because of what came on it.
+pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
@@ -265,13 +272,20 @@ pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
             | PeerIncompatible::NoCipherSuitesInCommon
             | PeerIncompatible::NoKxGroupsInCommon,
         ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
-        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => {
-            let message = "the target's handshake has a longer message than the 64 KiB that are taken: its \
-                           certificates, most likely";
-            (ErrorKind::LocalLimit, message.to_owned())
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => {
+            let message =
+                "the target's certificates, or another part of its handshake, are longer than 64 KiB";
+            (ErrorKind::TlsHandshake, message.to_owned())
         }
         // Before a certificate came, a record that makes no sense is most likely no record at all.
-        Error::InvalidMessage(_) if shown.chain.is_empty() => {
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::InvalidEmptyPayload,
+        ) if shown.chain.is_empty() => {
             (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
         }
         other => (ErrorKind::TlsHandshake, format!("TLS failed: {other}")),

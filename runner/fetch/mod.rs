@@ -8,6 +8,7 @@
 //! `resolve` (a name's addresses), `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a
 //! verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by), `link` (a
 //! connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
+//! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
@@ -25,6 +26,7 @@ mod wire;
 mod link;
 mod pool;
 mod exchange;
+mod addresses;
 mod body;
 mod budget;
 mod decode;
@@ -44,9 +46,10 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
-    NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AddressesText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText,
+    IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
+use self::dial::Chosen;
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::name_servers::{DnsServer, SystemDns};
@@ -171,13 +174,25 @@ impl Fetcher {
         deadline: Instant,
         clock: &Clock,
     ) -> Exchange {
+        self.fetch_from(request, target_url, None, deadline, clock).await
+    }
+
+    /// The same, from one address of the target's.
+    async fn fetch_from(
+        &self,
+        request: &Request,
+        target_url: &str,
+        chosen: Option<Chosen>,
+        deadline: Instant,
+        clock: &Clock,
+    ) -> Exchange {
         let began = clock.now();
         let mut progress = Progress::new(began);
         if deadline <= began {
             let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
             return progress.finish(Some(late), began);
         }
-        let run = self.run(request, target_url, &mut progress, clock);
+        let run = self.run(request, target_url, chosen, &mut progress, clock);
         let failure = match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
@@ -192,10 +207,12 @@ impl Fetcher {
         &self,
         request: &Request,
         target_url: &str,
+        chosen: Option<Chosen>,
         progress: &mut Progress,
         clock: &Clock,
     ) -> Result<(), Failure> {
         let mut outgoing = first_request(request, target_url)?;
+        outgoing.chosen = chosen;
         let mut own_headers = None;
         let mut trail = Trail::default();
         let mut followed = 0;
@@ -252,6 +269,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
         shows_certificate: true,
+        chosen: None,
     })
 }
 

@@ -30,12 +30,14 @@ mod demo;
 mod dns;
 mod exit_codes;
 mod explain;
-mod hostile_peers;
+mod hostile_network;
 mod hostile_plugins;
 mod httpbin;
 mod list;
 mod lock;
 mod openssl;
+#[path = "../hostile/network/mod.rs"]
+mod network;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;

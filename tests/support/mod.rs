@@ -14,7 +14,6 @@
 
 mod contract;
 mod names;
-mod peer;
 mod process;
 mod project;
 mod python;

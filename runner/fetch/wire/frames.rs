@@ -32,6 +32,8 @@ pub(super) struct FrameScan {
     most_head_bytes: u64,
     /// Whether a frame has been seen whole.
     any_frame: bool,
+    /// Frames that have begun since they were taken last.
+    pub(super) frames: u32,
     exchange: Seen,
 }
 
@@ -57,6 +59,7 @@ impl FrameScan {
             payload: 0,
             most_head_bytes: most_head_bytes.into(),
             any_frame: false,
+            frames: 0,
             exchange: Seen::default(),
         }
     }
@@ -93,6 +96,7 @@ impl FrameScan {
             return Err(Violation::SpeaksHttp1);
         }
         self.any_frame = true;
+        self.frames = self.frames.saturating_add(1);
         let [high, middle, low, kind, flags, ..] = self.frame;
         self.payload = u32::from_be_bytes([0, high, middle, low]);
         let seen = &mut self.exchange;
