@@ -35,6 +35,7 @@ mod hostile_plugins;
 mod httpbin;
 mod list;
 mod lock;
+mod openssl;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod pipeline_tests;
