@@ -11,7 +11,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatibl
 
 use super::facts;
 use super::progress::{Stage, WireState};
-use super::tls::Shown;
+use super::tls::{Client, Shown};
 use super::wire::{MAX_INTERIM, Violation};
 use crate::model::{ErrorKind, Failure};
 
@@ -169,10 +169,10 @@ pub(super) fn http(
         return incomplete(stage, wire, whom);
     }
     if let Some(error) = find::<h2::Error>(telling) {
-        return http2(error, stage, whom);
+        return http2(error, stage, wire, whom);
     }
     if let Some(error) = innermost_io(telling) {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     if telling.is_user() || telling.is_canceled() || telling.is_closed() {
         return Failure::new(ErrorKind::Internal, format!("the request was not sent: {telling}"));
@@ -202,9 +202,9 @@ fn violated(violation: Violation, whom: &str) -> Failure {
 }
 
 /// Why HTTP/2 failed: the other side's fault, unless it met a limit of ours.
-fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
+fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
     if let Some(error) = error.get_io() {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
@@ -238,6 +238,15 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
 /// Whether we ended a stream of HTTP/2 because of what came on it.
 pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
+}
+
+/// Why a connection that spoke HTTP broke.
+fn broken(error: &io::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    match error.kind() {
+        // It was closed in the middle of a frame, says h2's codec; no system has an error of this kind.
+        io::ErrorKind::Other => incomplete(stage, wire, whom),
+        _ => established(error, stage, whom),
+    }
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
@@ -337,8 +346,22 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
             let message = "the certificate was not signed by the trusted authority that it names";
             (ErrorKind::TlsUntrusted, message.to_owned())
         }
-        CertificateError::BadSignature => {
-            (ErrorKind::TlsCert, "the target does not have the certificate's key".to_owned())
+        CertificateError::BadSignature => match shown.chain.first().and_then(facts::short_rsa_key) {
+            Some(bits) => {
+                let message =
+                    format!("the certificate's RSA key has {bits} bits, which is too short: it takes 2048");
+                (ErrorKind::TlsCert, message)
+            }
+            None => (ErrorKind::TlsCert, "the target does not have the certificate's key".to_owned()),
+        },
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            let message = match shown.chain.iter().find_map(facts::broken_digest) {
+                Some(digest) => {
+                    format!("a certificate of the target is signed by way of {digest}, which proves nothing")
+                }
+                None => "a certificate of the target is signed in a way that is not supported".to_owned(),
+            };
+            (ErrorKind::TlsCert, message)
         }
         CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
         other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),
@@ -348,21 +371,32 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
 
 fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
     let code = u8::from(alert);
-    let asked = shown.client_certificate_asked
-        && matches!(
-            alert,
-            AlertDescription::HandshakeFailure
-                | AlertDescription::BadCertificate
-                | AlertDescription::NoCertificate
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::AccessDenied
-                | AlertDescription::UnknownCA
-        );
+    let about_a_certificate = matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    );
+    let wants_one = match shown.client {
+        Client::NotAsked => alert == AlertDescription::CertificateRequired,
+        Client::Nameless => about_a_certificate || alert == AlertDescription::HandshakeFailure,
+        Client::Named => false,
+    };
     let (kind, message) = match alert {
-        AlertDescription::CertificateRequired => {
+        _ if wants_one => {
             (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned())
         }
-        _ if asked => (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned()),
+        _ if about_a_certificate && shown.client == Client::Named => {
+            let message =
+                format!("the target refused the client certificate it was shown: alert {code} ({alert:?})");
+            (ErrorKind::TlsHandshake, message)
+        }
         AlertDescription::ProtocolVersion => {
             (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3".to_owned())
         }
@@ -374,6 +408,11 @@ fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
         }
         AlertDescription::UnrecognisedName => {
             (ErrorKind::TlsHandshake, "the target does not know the name it was asked for".to_owned())
+        }
+        AlertDescription::HandshakeFailure if shown.chain.is_empty() => {
+            let message = "the target ended TLS with alert 40 (HandshakeFailure): it shares no version, cipher or \
+                           signature with us, or has no answer for this name";
+            (ErrorKind::TlsHandshake, message.to_owned())
         }
         _ => (ErrorKind::TlsHandshake, format!("the target ended TLS with alert {code} ({alert:?})")),
     };

@@ -69,12 +69,7 @@ impl Service<Uri> for Dialer {
 
 impl Dialer {
     async fn dial(&self, uri: &Uri) -> Result<TcpStream, Failure> {
-        let host = uri.host().unwrap_or_default();
-        let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
-        let port = uri.port_u16().unwrap_or(default_port);
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let pinned = self.pins.find(host, port);
-        let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));
+        let Place { host, bare, port, known } = place(uri, &self.pins);
         let stream = if let Some(Chosen { address, dns, answers }) = self.chosen {
             {
                 let mut wire = self.wire.lock();
@@ -174,6 +169,27 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Where a URL leads, as far as it can be told without a resolver.
+pub(super) struct Place<'a> {
+    /// As the URL has it.
+    pub(super) host: &'a str,
+    /// Without the brackets of an IPv6 address.
+    bare: &'a str,
+    pub(super) port: u16,
+    /// The address and port: the user's own, or those of a host that is an address.
+    pub(super) known: Option<(IpAddr, u16)>,
+}
+
+pub(super) fn place<'a>(uri: &'a Uri, pins: &Pins) -> Place<'a> {
+    let host = uri.host().unwrap_or_default();
+    let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default_port);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let pinned = pins.find(host, port);
+    let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));
+    Place { host, bare, port, known }
 }
 
 fn allowed(address: IpAddr, version: IpVersion) -> bool {

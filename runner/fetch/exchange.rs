@@ -13,6 +13,7 @@ use http::{Method, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tower_service::Service;
 
@@ -49,17 +50,17 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    fn is_https(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
 /// A response whose head is in the progress and whose body has not been read.
 pub(super) struct OpenResponse {
-    body: Incoming,
-    link: Link,
+    pub(super) body: Incoming,
+    pub(super) link: Link,
     /// Where the connection may wait for the next request, and since when it stands.
-    keep: Option<(PoolKey, Instant)>,
+    pub(super) keep: Option<(PoolKey, Instant)>,
 }
 
 /// Connects, or takes up a connection that waits, sends and reads the response's head.
@@ -101,7 +102,7 @@ pub(super) async fn send(
 
 /// What a request's connection may be kept for: one that may be sent twice, since the other side may close a
 /// connection while a request is on its way (RFC 9110 section 9.2.2).
-fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
+pub(super) fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
     let request = request.reuses_connections.filter(|_| outgoing.method.is_idempotent())?;
     Some(PoolKey {
         request,
@@ -113,13 +114,13 @@ fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
 }
 
 /// Whether a connection that had waited was closed before the request was heard: that says nothing of the target.
-fn is_stale(failure: &Failure, progress: &Progress) -> bool {
+pub(super) fn is_stale(failure: &Failure, progress: &Progress) -> bool {
     let closed = [ErrorKind::ConnectionClosed, ErrorKind::Reset, ErrorKind::Internal];
     closed.contains(&failure.kind) && !progress.wire.lock().any_byte
 }
 
 /// Goes on with a connection that has waited.
-fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
+pub(super) fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
     let Idle { link, wire, tls, made } = idle;
     wire.begin_exchange();
     progress.wire = wire;
@@ -140,11 +141,13 @@ async fn open(
     let speaks = agreed(request.http_version, &stream)?;
     let now = clock.now();
     progress.enter(Stage::FirstByte, now);
-    let opened = Link::open(stream, speaks, request.head_limits, progress.wire.clone()).await;
+    let wire = progress.wire.clone();
+    let opened =
+        Link::open(TokioIo::new(stream), outgoing.is_https(), speaks, request.head_limits, wire).await;
     Ok((opened.map_err(|error| http_failure(&error, progress))?, now))
 }
 
-fn head_came(
+pub(super) fn head_came(
     parts: http::response::Parts,
     request: &Request,
     progress: &mut Progress,
@@ -343,7 +346,7 @@ async fn connect(
     Ok(stream)
 }
 
-fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
+pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     if let Some(name) = &outgoing.server_name {
         return Ok(name.clone());
     }
@@ -354,7 +357,7 @@ fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
 }
 
 /// The request as hyper sends it: for HTTP/1 in origin form, `host` first.
-fn http_request(
+pub(super) fn http_request(
     request: &Request,
     outgoing: &Outgoing,
     speaks: Speaks,
@@ -401,7 +404,7 @@ fn http2_uri(url: &Uri, target: PathAndQuery, headers: &mut HeaderMap) -> Option
     Uri::from_parts(parts).ok()
 }
 
-fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
+pub(super) fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
     let wire = progress.wire.lock();
     let whom = wire.remote_addr.map_or_else(|| "the target".to_owned(), |address| address.to_string());
     let shown = progress.handshake.as_ref().map(|handshake| handshake.shown());

@@ -11,7 +11,8 @@
 //! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
-//! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
+//! failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz` (what holds whatever the
+//! other side sends).
 
 mod config;
 mod request;
@@ -35,6 +36,8 @@ mod progress;
 mod classify;
 mod limits;
 mod retry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use std::sync::Arc;
 use std::time::Duration;

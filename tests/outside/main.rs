@@ -36,6 +36,7 @@ mod hostile_routes;
 mod httpbin;
 mod list;
 mod lock;
+mod openssl;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod pipeline_tests;
