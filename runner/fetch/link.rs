@@ -12,8 +12,8 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::carrier::Carrier;
 use super::progress::Wire;
 use super::request::HeadLimits;
 use super::wire::Watched;
@@ -29,7 +29,7 @@ const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
 const FRAME_SIZE: u32 = 16 * 1024;
 
 /// What the dialer gives.
-pub(super) type Dialed = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Dialed = MaybeHttpsStream<TokioIo<Carrier>>;
 /// What hyper reads and writes.
 type Stream = TokioIo<Watched<TokioIo<Dialed>>>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;

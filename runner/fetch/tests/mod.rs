@@ -11,5 +11,6 @@ mod name_servers;
 mod names;
 mod pins;
 mod plain;
+mod proxies;
 mod redirects;
 mod secure;
