@@ -57,6 +57,8 @@ config_table! {
         decompression_ratio_limit: Located<u64> = "200",
         /// Which version of HTTP is spoken.
         http_version: HttpVersionText = r#""auto""#,
+        /// Whether each probe makes a connection of its own.
+        connection: ConnectionText = r#""fresh""#,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
         /// Who is asked for addresses.
@@ -255,6 +257,18 @@ impl FromValue for DnsServer {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+config_enum! {
+    /// Whether each probe makes a connection of its own.
+    pub enum ConnectionText {
+        /// Yes: name resolution, connecting and TLS are measured and verified every time.
+        Fresh = "fresh",
+        /// A connection is kept for the next probe of its origin, for 90 s and at most 1 h; a row says so in
+        /// `connection_reused`, and those phases are null. For methods that may be sent twice (GET, HEAD,
+        /// OPTIONS, PUT, DELETE, TRACE); others go by a fresh connection.
+        Reuse = "reuse",
     }
 }
 

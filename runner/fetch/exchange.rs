@@ -1,4 +1,5 @@
-//! One request and its response on one fresh connection, driven inside the attempt's own task.
+//! One request and its response, on a fresh connection unless the user wants connections reused, driven inside the
+//! attempt's own task.
 //!
 //! `connection: close` goes out with every request of HTTP/1 (unless the user says otherwise): a fresh connection is what
 //! makes every phase measurable, and a server that is told so frees it at once instead of keeping it idle; the
@@ -19,11 +20,12 @@ use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
 use super::dial::Dialer;
 use super::link::{Dialed, Link, Speaks};
+use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
 use super::request::{HttpVersions, Request};
 use super::tls::server_name_of;
 use super::{Shared, classify, facts, proxy};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
 /// Headers that speak of one connection of HTTP/1 (RFC 9113 section 8.2.2).
@@ -54,9 +56,11 @@ impl Outgoing {
 pub(super) struct OpenResponse {
     body: Incoming,
     link: Link,
+    /// Where the connection may wait for the next request, and since when it stands.
+    keep: Option<(PoolKey, Instant)>,
 }
 
-/// Connects, sends and reads the response's head.
+/// Connects, or takes up a connection that waits, sends and reads the response's head.
 pub(super) async fn send(
     shared: &Arc<Shared>,
     request: &Request,
@@ -64,14 +68,85 @@ pub(super) async fn send(
     progress: &mut Progress,
     clock: &Clock,
 ) -> Result<OpenResponse, Failure> {
+    let key = pool_key(request, outgoing);
+    let mut waiting = match &key {
+        Some(key) => shared.pool.take(key, clock.now()).await,
+        None => None,
+    };
+    loop {
+        let reused = waiting.is_some();
+        let (mut link, made) = match waiting.take() {
+            Some(idle) => take_up(idle, progress, clock),
+            None => open(shared, request, outgoing, progress, clock).await?,
+        };
+        let to_send = http_request(request, outgoing, link.speaks())?;
+        match link.send(to_send).await {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                head_came(parts, request, progress, clock)?;
+                return Ok(OpenResponse { body, link, keep: key.map(|key| (key, made)) });
+            }
+            Err(error) => {
+                let failure = http_failure(&error, progress);
+                if !(reused && is_stale(&failure, progress)) {
+                    return Err(failure);
+                }
+                progress.start_over(clock.now());
+            }
+        }
+    }
+}
+
+/// What a request's connection may be kept for: one that may be sent twice, since the other side may close a
+/// connection while a request is on its way (RFC 9110 section 9.2.2).
+fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
+    let request = request.reuses_connections.filter(|_| outgoing.method.is_idempotent())?;
+    Some(PoolKey {
+        request,
+        origin: PoolKey::origin_of(&outgoing.uri),
+        server_name: outgoing.server_name.clone(),
+        shows_certificate: outgoing.shows_certificate,
+    })
+}
+
+/// Whether a connection that had waited was closed before the request was heard: that says nothing of the target.
+fn is_stale(failure: &Failure, progress: &Progress) -> bool {
+    let closed = [ErrorKind::ConnectionClosed, ErrorKind::Reset, ErrorKind::Internal];
+    closed.contains(&failure.kind) && !progress.wire.lock().any_byte
+}
+
+/// Goes on with a connection that has waited.
+fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
+    let Idle { link, wire, tls, made } = idle;
+    wire.begin_exchange();
+    progress.wire = wire;
+    progress.exchange.tls = tls;
+    progress.enter(Stage::FirstByte, clock.now());
+    (link, made)
+}
+
+/// Makes a connection and begins to speak on it.
+async fn open(
+    shared: &Arc<Shared>,
+    request: &Request,
+    outgoing: &Outgoing,
+    progress: &mut Progress,
+    clock: &Clock,
+) -> Result<(Link, Instant), Failure> {
     let stream = connect(shared, request, outgoing, progress, clock).await?;
     let speaks = agreed(request.http_version, &stream)?;
-    let to_send = http_request(request, outgoing, speaks)?;
-    progress.enter(Stage::FirstByte, clock.now());
+    let now = clock.now();
+    progress.enter(Stage::FirstByte, now);
     let opened = Link::open(stream, speaks, request.head_limits, progress.wire.clone()).await;
-    let mut link = opened.map_err(|error| http_failure(&error, progress))?;
-    let response = link.send(to_send).await.map_err(|error| http_failure(&error, progress))?;
-    let (parts, body) = response.into_parts();
+    Ok((opened.map_err(|error| http_failure(&error, progress))?, now))
+}
+
+fn head_came(
+    parts: http::response::Parts,
+    request: &Request,
+    progress: &mut Progress,
+    clock: &Clock,
+) -> Result<(), Failure> {
     proxy_authorized(parts.status, progress)?;
     let version = match parts.version {
         http::Version::HTTP_10 | http::Version::HTTP_09 => HttpVersion::Http10,
@@ -86,7 +161,7 @@ pub(super) async fn send(
     if headers > request.head_limits.headers as usize {
         return Err(classify::head_too_large());
     }
-    Ok(OpenResponse { body, link })
+    Ok(())
 }
 
 /// Which HTTP is spoken on a connection that stands.
@@ -112,6 +187,7 @@ impl OpenResponse {
         shared: &Shared,
         request: &Request,
         progress: &mut Progress,
+        clock: &Clock,
     ) -> Result<(), Failure> {
         let limits = BodyLimits { keep: request.body_limit, fail_over: request.fail_if_body_over };
         let announced = self.body.size_hint().exact();
@@ -132,9 +208,7 @@ impl OpenResponse {
                 None => {
                     self.expect_whole(announced, progress)?;
                     progress.body.finish()?;
-                    if self.link.speaks() == Speaks::Http2 {
-                        self.link.close().await;
-                    }
+                    self.part(shared, progress, clock).await;
                     return Ok(());
                 }
                 Some(Err(error)) => return Err(http_failure(&error, progress)),
@@ -159,6 +233,23 @@ impl OpenResponse {
         }
         progress.body.end();
         Ok(())
+    }
+
+    /// The response is whole: keeps the connection, or takes leave of the other side.
+    async fn part(self, shared: &Shared, progress: &mut Progress, clock: &Clock) {
+        let Self { link, keep, .. } = self;
+        match keep {
+            Some((key, made)) => {
+                let mut tls = progress.exchange.tls.clone();
+                if let (Some(tls), Some(handshake)) = (&mut tls, &progress.handshake) {
+                    facts::add_shown(tls, &handshake.shown());
+                }
+                let idle = Idle { link, wire: progress.wire.clone(), tls, made };
+                shared.pool.put(key, idle, clock.now()).await;
+            }
+            None if link.speaks() == Speaks::Http2 => link.close().await,
+            None => {}
+        }
     }
 
     /// hyper takes a stream of HTTP/2 that was reset without an error for one that ended.

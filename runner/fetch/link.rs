@@ -92,6 +92,20 @@ impl Link {
         }
     }
 
+    /// Whether it can take another request, as far as is known without waiting.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        let Self { sender, driver } = self;
+        std::future::poll_fn(|cx| {
+            driver.turn(cx);
+            let ready = match sender {
+                Sender::Http1(sender) => sender.poll_ready(cx),
+                Sender::Http2(sender) => sender.poll_ready(cx),
+            };
+            Poll::Ready(driver.connection.is_some() && matches!(ready, Poll::Ready(Ok(()))))
+        })
+        .await
+    }
+
     /// Sends a request and reads the response's head.
     pub(super) async fn send(
         &mut self,

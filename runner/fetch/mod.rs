@@ -8,7 +8,7 @@
 //! `resolve` (a name's addresses), `pins` (the user's own addresses), `proxy` (through whom), `carrier` (a connection
 //! that knows of a proxy), `dial` (an address's connection), `tunnel` (a proxy's connection becomes one to the target),
 //! `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by),
-//! `link` (a connection that speaks HTTP), `exchange` (one request and its response),
+//! `link` (a connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
@@ -27,6 +27,7 @@ mod tls;
 mod facts;
 mod wire;
 mod link;
+mod pool;
 mod exchange;
 mod body;
 mod budget;
@@ -47,13 +48,14 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, DnsText, HttpVersionText, IpVersionText, NetworksText,
-    RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
+    NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::policy::{AddressPolicy, Network};
+use self::pool::Pool;
 use self::progress::Progress;
 pub use self::proxy::proxy_secrets;
 use self::redirect::Trail;
@@ -70,6 +72,8 @@ use crate::model::{ErrorKind, Exchange, Failure};
 
 /// The default of [`FetcherConfig::body_memory`]: 256 MiB, or 256 bodies of the default `body_limit`.
 pub const DEFAULT_BODY_MEMORY: u64 = 256 << 20;
+/// The default of [`FetcherConfig::idle_connections`].
+pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
@@ -89,6 +93,8 @@ pub struct FetcherConfig {
     pub max_addresses: usize,
     /// Bytes that all bodies in flight may take together, the first 64 KiB of each apart. Default 256 MiB.
     pub body_memory: u64,
+    /// Connections that may wait for their next request, over all pipelines that reuse theirs. Default 1,024.
+    pub idle_connections: usize,
 }
 
 impl Default for FetcherConfig {
@@ -101,6 +107,7 @@ impl Default for FetcherConfig {
             connect_stagger: Duration::from_millis(250),
             max_addresses: 16,
             body_memory: DEFAULT_BODY_MEMORY,
+            idle_connections: DEFAULT_IDLE_CONNECTIONS,
         }
     }
 }
@@ -130,6 +137,7 @@ struct Shared {
     no_server_name: Arc<dyn ResolveServerName + Send + Sync>,
     connect_stagger: Duration,
     body_memory: BodyMemory,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -149,6 +157,7 @@ impl Fetcher {
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
                 body_memory: BodyMemory::new(config.body_memory),
+                pool: Pool::new(config.idle_connections),
             }),
         })
     }
@@ -206,7 +215,7 @@ impl Fetcher {
                 .as_ref()
                 .filter(|head| request.follow_redirects && redirect::is_redirect(head.status));
             let Some(head) = redirect else {
-                return response.read_body(&self.shared, request, progress).await;
+                return response.read_body(&self.shared, request, progress, clock).await;
             };
             if followed >= request.max_redirects {
                 let message = format!("more than {} redirects", request.max_redirects);

@@ -74,6 +74,14 @@ pub(super) struct WireState {
 pub(super) struct Wire(Arc<Mutex<WireState>>);
 
 impl Wire {
+    /// The next exchange begins on a connection that stands.
+    pub(super) fn begin_exchange(&self) {
+        let mut state = self.lock();
+        let WireState { stage, connected_at, remote_addr, exchange, way, .. } = *state;
+        let exchange = exchange + 1;
+        *state = WireState { stage, connected_at, remote_addr, exchange, way, ..WireState::default() };
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, WireState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +145,13 @@ impl Progress {
         self.exchange.method = Some(method);
         self.hop_status = None;
         self.hop_url = url;
+    }
+
+    /// The connection that was taken up is gone: the current request begins once more.
+    pub(super) fn start_over(&mut self, now: Instant) {
+        self.wire = Wire::default();
+        self.exchange.tls = None;
+        self.enter(Stage::Dns, now);
     }
 
     /// The head of the current request's response has come.
@@ -218,7 +233,7 @@ impl Progress {
         exchange.remote_addr = wire.remote_addr;
         exchange.dns_answers = wire.dns_answers;
         exchange.header_bytes = wire.header_bytes.or(exchange.header_bytes);
-        exchange.connection_reused = wire.connected_at.map(|_| false);
+        exchange.connection_reused = wire.connected_at.map(|_| wire.exchange > 0);
         drop(wire);
         if let Some(handshake) = self.handshake.take() {
             settle_tls(exchange, &handshake.shown());

@@ -8,6 +8,7 @@ mod error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -22,6 +23,9 @@ use super::tls::{self, TlsTemplate};
 
 /// Names the program to servers.
 pub(super) const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
+
+/// Requests so far that keep their connections.
+static REUSING: AtomicU64 = AtomicU64::new(0);
 
 /// The default of [`RequestSpec::timeout`].
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,6 +77,9 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which version of HTTP is spoken.
     pub http_version: HttpVersions,
+    /// Whether a connection is kept for the next request to its origin. Default no: every phase is measured every
+    /// time.
+    pub reuse_connections: bool,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
     /// Name servers to ask, at most 8. Default the system's.
@@ -126,6 +133,7 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             http_version: HttpVersions::default(),
+            reuse_connections: false,
             ip_version: IpVersion::default(),
             dns_servers: Vec::new(),
             resolve: Vec::new(),
@@ -216,6 +224,8 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) http_version: HttpVersions,
+    /// Tells this request's connections from all others that are kept; none where they are not.
+    pub(super) reuses_connections: Option<u64>,
     pub(super) ip_version: IpVersion,
     pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
@@ -241,6 +251,7 @@ impl Request {
             response_headers,
             tls,
             http_version,
+            reuse_connections,
             ip_version,
             dns_servers,
             resolve,
@@ -253,7 +264,7 @@ impl Request {
             problems.push(RequestError::Method { method });
             Method::GET
         });
-        let headers = build_headers(&headers, &mut problems);
+        let headers = build_headers(&headers, reuse_connections, &mut problems);
         if body_limit == 0 {
             problems.push(RequestError::BodyLimit);
         }
@@ -285,6 +296,7 @@ impl Request {
                 response_headers,
                 tls,
                 http_version,
+                reuses_connections: reuse_connections.then(|| REUSING.fetch_add(1, Ordering::Relaxed)),
                 ip_version,
                 dns_servers,
                 pins: Arc::new(pins),
@@ -333,7 +345,11 @@ impl Request {
 }
 
 /// The headers that go out with every request: the user's, and defaults where the user has none.
-fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -> HeaderMap {
+fn build_headers(
+    given: &[(String, String)],
+    reuse_connections: bool,
+    problems: &mut Vec<RequestError>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(given.len() + 5);
     for (name, value) in given {
         match build_header(name, value, &headers) {
@@ -347,10 +363,12 @@ fn build_headers(given: &[(String, String)], problems: &mut Vec<RequestError>) -
         (header::USER_AGENT, USER_AGENT),
         (header::ACCEPT, "*/*"),
         (header::ACCEPT_ENCODING, "gzip, br, zstd"),
-        // A fresh connection for every request: the server need not keep it for a next one that never comes.
-        (header::CONNECTION, "close"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    // The server need not keep a connection for a next request that never comes.
+    if !reuse_connections {
+        headers.entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
     }
     headers
 }

@@ -19,7 +19,10 @@ use super::writers::Writers;
 use super::{Built, Merged, RunSummary, Stop};
 use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
-use crate::fetch::{DEFAULT_BODY_MEMORY, FetchSetupError, Fetcher, FetcherConfig, raise_descriptor_limit};
+use crate::fetch::{
+    DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, FetchSetupError, Fetcher, FetcherConfig,
+    raise_descriptor_limit,
+};
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
 
 /// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
@@ -120,7 +123,12 @@ impl Runner {
         let name =
             if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
         let body_memory = options.body_memory.unwrap_or(DEFAULT_BODY_MEMORY);
-        let fetching = FetcherConfig { body_memory, ..FetcherConfig::default() };
+        let fetching = FetcherConfig {
+            body_memory,
+            // Of the two descriptors that each probe is counted with, most need one.
+            idle_connections: DEFAULT_IDLE_CONNECTIONS.min(allowed / 4),
+            ..FetcherConfig::default()
+        };
         let fetcher = Fetcher::new(&fetching).map_err(|error| StartError::Fetch(Arc::new(error)))?;
         warn_of_limits(in_flight, &fetcher);
         let folders = RecordFolders {

@@ -13,4 +13,5 @@ mod pins;
 mod plain;
 mod proxies;
 mod redirects;
+mod reuse;
 mod secure;

@@ -9,8 +9,9 @@ use tokio::net::TcpStream;
 
 use super::dns::{NameServer, Say, loopback};
 use super::secure::{Authority, config, serving, trusting};
-use super::support::{Server, drain, fetch, fetch_with, header, kind, read_request, spec, status};
-use crate::fetch::{AddressPolicy, HttpVersions, RequestSpec};
+use super::support::{Server, drain, fetch, fetch_with, fetcher, header, kind, read_request, spec, status};
+use crate::clock::Clock;
+use crate::fetch::{AddressPolicy, HttpVersions, Request, RequestSpec};
 use crate::model::{ErrorKind, Exchange, Outcome};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -439,12 +440,38 @@ async fn a_proxys_host_may_be_a_name_and_may_be_pinned() {
     assert_eq!(proxy.seen().len(), 2);
 }
 
+#[tokio::test]
+async fn a_kept_connection_still_goes_through_its_proxy() {
+    let proxy = Server::scripted(|mut stream, seen| async move {
+        for _ in 0..2 {
+            let request = read_request(&mut stream).await;
+            seen.lock().unwrap().push(request);
+            stream.write_all(OK.as_bytes()).await.unwrap();
+        }
+        drain(&mut stream).await;
+    })
+    .await;
+    let given = RequestSpec { reuse_connections: true, timeout: Duration::from_secs(1), ..spec(&[]) };
+    let request = Request::build(through(&http_proxy(&proxy), given)).unwrap();
+    let (fetcher, clock) = (fetcher(), Clock::system());
+    for (turn, expected) in [(0, None), (1, None), (2, Some(ErrorKind::ProxyTimeout))] {
+        let deadline = clock.now() + request.timeout();
+        let exchange = fetcher.fetch(&request, "http://shop.test/", deadline, &clock).await;
+        assert_eq!(kind(&exchange), expected, "{:?}", exchange.failure);
+        assert_eq!((exchange.connection_reused, exchange.remote_addr), (Some(turn > 0), Some(proxy.addr)));
+    }
+    for asked in proxy.seen() {
+        assert!(asked.starts_with("GET http://shop.test/ HTTP/1.1\r\n"), "{asked}");
+        assert!(header(&asked, "proxy-authorization").is_some());
+    }
+}
+
 #[test]
 fn a_proxys_credentials_are_not_printed() {
     let given = through(&format!("http://ann:{PASSWORD}@proxy.test:1"), spec(&[]));
-    let printed = format!("{given:?} {:?}", crate::fetch::Request::build(given.clone()).unwrap());
+    let printed = format!("{given:?} {:?}", Request::build(given.clone()).unwrap());
     assert!(!printed.contains(PASSWORD), "{printed}");
     let wrong = through(&format!("http://ann:{PASSWORD}@proxy.test:1/path"), spec(&[]));
-    let problems = crate::fetch::Request::build(wrong).unwrap_err();
+    let problems = Request::build(wrong).unwrap_err();
     assert!(!format!("{problems:?} {}", problems[0]).contains(PASSWORD));
 }

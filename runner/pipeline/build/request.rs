@@ -11,8 +11,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{
-    AddressPolicy, ClientPem, HttpVersionText, HttpVersions, IpVersion, IpVersionText, Request, RequestError,
-    RequestSpec, RequestText, TlsOptions, TlsVersionText,
+    AddressPolicy, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion, IpVersionText,
+    Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
 };
 use crate::pipeline::settings::RunnerSettings;
 
@@ -81,6 +81,7 @@ pub(super) fn build(
             HttpVersionText::Http11 => HttpVersions::Http11,
             HttpVersionText::Http2 => HttpVersions::Http2,
         },
+        reuse_connections: text.connection == ConnectionText::Reuse,
         ip_version: match text.ip_version {
             IpVersionText::Any => IpVersion::Any,
             IpVersionText::V4 => IpVersion::V4,

@@ -1,0 +1,187 @@
+//! Connections that are kept for the next request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+
+use super::secure::{Authority, config, trusting};
+use super::support::{Server, drain, fetcher, kind, read_request, spec, status};
+use crate::clock::Clock;
+use crate::fetch::{Fetcher, Request, RequestSpec};
+use crate::model::{ErrorKind, Exchange};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn reusing(given: RequestSpec) -> Request {
+    Request::build(RequestSpec { reuse_connections: true, ..given }).unwrap()
+}
+
+async fn probe(fetcher: &Fetcher, request: &Request, url: &str) -> Exchange {
+    let clock = Clock::system();
+    fetcher.fetch(request, url, clock.now() + request.timeout(), &clock).await
+}
+
+/// A server that answers one request after the other on every connection, `answers` of them, and then closes it; and
+/// how many connections there were.
+async fn keeping(answers: usize, answer: &'static [u8]) -> (Server, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let server = Server::scripted(move |mut stream, seen| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            for _ in 0..answers {
+                let request = read_request(&mut stream).await;
+                if request.is_empty() {
+                    return;
+                }
+                seen.lock().unwrap().push(request);
+                let _ = stream.write_all(answer).await;
+            }
+        }
+    })
+    .await;
+    (server, connections)
+}
+
+#[tokio::test]
+async fn the_next_request_goes_by_the_same_connection() {
+    let (server, connections) = keeping(10, OK).await;
+    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
+    for turn in 0..5 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
+        assert_eq!(exchange.connection_reused, Some(turn > 0), "{turn}");
+        assert_eq!(exchange.phases.connect.is_some(), turn == 0, "{turn}");
+        assert!(exchange.phases.first_byte.is_some() && exchange.remote_addr == Some(server.addr));
+        assert_eq!(exchange.header_bytes, Some(38));
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert!(server.seen().iter().all(|request| !request.contains("connection:")));
+    // Another pipeline's request makes one of its own, which this server does not take while the first one stands.
+    let other = reusing(RequestSpec { timeout: Duration::from_millis(100), ..spec(&[]) });
+    let exchange = probe(&fetcher, &other, &server.url("/")).await;
+    assert_eq!(kind(&exchange), Some(ErrorKind::Timeout), "{:?}", exchange.failure);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_costs_nothing() {
+    let (server, connections) = keeping(1, OK).await;
+    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
+    for _ in 0..20 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!(
+            (kind(&exchange), exchange.connection_reused),
+            (None, Some(false)),
+            "{:?}",
+            exchange.failure
+        );
+        assert!(exchange.phases.connect.is_some());
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 20);
+}
+
+#[tokio::test]
+async fn n41_a_connection_with_more_than_the_response_is_not_kept() {
+    const MORE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 500 No\r\n\r\n";
+    let (server, _) = keeping(1, MORE).await;
+    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
+    for _ in 0..3 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
+        assert_eq!((exchange.body.as_ref(), exchange.connection_reused), (&b"hello"[..], Some(false)));
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_twice_goes_by_a_fresh_connection() {
+    let (server, connections) = keeping(1, OK).await;
+    let post = RequestSpec { method: "POST".to_owned(), ..spec(&[]) };
+    let (fetcher, request) = (fetcher(), reusing(post));
+    for _ in 0..3 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!(
+            (kind(&exchange), exchange.connection_reused),
+            (None, Some(false)),
+            "{:?}",
+            exchange.failure
+        );
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_read_ends_the_connection() {
+    let (server, connections) = keeping(1, OK).await;
+    let (fetcher, request) = (fetcher(), reusing(RequestSpec { body_limit: 2, ..spec(&[]) }));
+    for _ in 0..3 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!((kind(&exchange), exchange.body.as_ref()), (None, &b"he"[..]), "{:?}", exchange.failure);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn tls_and_http2_are_kept_with_their_facts() {
+    let authority = Authority::new();
+    let mut serving = config(authority.issue(|_| ()));
+    serving.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(serving));
+    let server = Server::scripted(move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut connection = h2::server::handshake(acceptor.accept(stream).await.unwrap()).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(hyper::body::Bytes::from_static(b"hello"), true).unwrap();
+            }
+        }
+    })
+    .await;
+    let (fetcher, request) = (fetcher(), reusing(trusting(authority.pem())));
+    for turn in 0..5 {
+        let exchange = probe(&fetcher, &request, &format!("https://{}/", server.addr)).await;
+        assert_eq!(
+            (kind(&exchange), exchange.body.as_ref()),
+            (None, &b"hello"[..]),
+            "{:?}",
+            exchange.failure
+        );
+        assert_eq!((exchange.connection_reused, exchange.phases.tls.is_some()), (Some(turn > 0), turn == 0));
+        let tls = exchange.tls.unwrap();
+        assert_eq!((tls.verified, tls.cert_subject.as_deref()), (Some(true), Some("CN=leaf")), "{turn}");
+        assert_eq!(tls.alpn.as_deref(), Some("h2"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_request_is_tried_once_more_afresh() {
+    // The second request is read and answered by nothing: a race that the client cannot see coming.
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let server = Server::scripted(move |mut stream, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(OK).await;
+            let mut one = [0; 1];
+            let _ = stream.read(&mut one).await;
+            let _ = stream.shutdown().await;
+            drain(&mut stream).await;
+        }
+    })
+    .await;
+    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
+    for _ in 0..4 {
+        let exchange = probe(&fetcher, &request, &server.url("/")).await;
+        assert_eq!(
+            (kind(&exchange), exchange.connection_reused),
+            (None, Some(false)),
+            "{:?}",
+            exchange.failure
+        );
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 4);
+}
