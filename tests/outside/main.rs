@@ -32,6 +32,7 @@ mod exit_codes;
 mod explain;
 mod hostile_network;
 mod hostile_plugins;
+mod hostile_routes;
 mod httpbin;
 mod list;
 mod lock;
