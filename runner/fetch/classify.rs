@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use rustix::io::Errno;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
 use super::facts;
 use super::progress::{Stage, WireState};
@@ -127,6 +127,11 @@ pub(super) fn dns(error: &NetError, host: &str) -> Failure {
         NetError::Dns(DnsError::ResponseCode(code)) => {
             (ErrorKind::DnsError, format!("the resolver answered {host} with code {}", u16::from(*code)))
         }
+        NetError::Truncated => {
+            let message =
+                format!("the resolver's answer for {host} was cut short, and no whole one came over TCP");
+            (ErrorKind::DnsTruncated, message)
+        }
         NetError::Timeout => (ErrorKind::DnsTimeout, format!("no resolver answered for {host} in time")),
         NetError::NoConnections => (ErrorKind::DnsError, "no resolver could be reached".to_owned()),
         NetError::Busy => (ErrorKind::DnsError, "the runner's own resolver is busy".to_owned()),
@@ -204,6 +209,8 @@ fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failu
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
         match reason {
+            // Before the response's head there is only a head that can be too much.
+            h2::Reason::ENHANCE_YOUR_CALM if stage != Stage::Transfer => return head_too_large(),
             h2::Reason::ENHANCE_YOUR_CALM => (
                 ErrorKind::LocalLimit,
                 format!("{whom} sent more frames of HTTP/2 that carry little or nothing than are taken"),
@@ -235,6 +242,11 @@ fn broken(error: &io::Error, stage: Stage, wire: &WireState, whom: &str) -> Fail
         io::ErrorKind::Other => incomplete(stage, wire, whom),
         _ => established(error, stage, whom),
     }
+}
+
+/// Whether we ended a stream of HTTP/2 because of what came on it.
+pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
 }
 
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
@@ -269,8 +281,20 @@ pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
             | PeerIncompatible::NoCipherSuitesInCommon
             | PeerIncompatible::NoKxGroupsInCommon,
         ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
+        ) => {
+            let message =
+                "the target's certificates, or another part of its handshake, are longer than 64 KiB";
+            (ErrorKind::TlsHandshake, message.to_owned())
+        }
         // Before a certificate came, a record that makes no sense is most likely no record at all.
-        Error::InvalidMessage(_) if shown.chain.is_empty() => {
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge
+            | InvalidMessage::InvalidEmptyPayload,
+        ) if shown.chain.is_empty() => {
             (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
         }
         other => (ErrorKind::TlsHandshake, format!("TLS failed: {other}")),

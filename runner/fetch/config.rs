@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::name_servers::DnsServer;
 use super::policy::{AddressPolicy, Network};
 use crate::config::{
     ByteSize, Context, Duration, FromValue, Hidden, JsonTable, Located, TableDoc, config_enum, config_table,
@@ -60,6 +61,10 @@ config_table! {
         connection: ConnectionText = r#""fresh""#,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
+        /// Who is asked for addresses.
+        dns: DnsText,
+        /// Which addresses of a target's name are asked.
+        addresses: AddressesText = r#""first""#,
         /// Addresses to connect to instead of resolving the name: `{ "shop.example:443" = "10.1.2.3" }`, or
         /// `"10.1.2.3:8443"`. Of the URL and of every redirect; the name that is asked for and verified stays
         /// the URL's, and the address policy holds.
@@ -72,6 +77,18 @@ config_table! {
         tls: TlsText,
         /// Whether and when a probe that failed is tried again.
         retry: RetryText,
+    }
+}
+
+config_table! {
+    /// Who is asked for the addresses of a name. The system's hosts file comes first, whoever is asked. What the
+    /// system is set to is looked at again every few seconds; where it names no server, targets with names are
+    /// `unknown` with `dns_config`.
+    pub struct DnsText, "[request.dns]" {
+        /// Name servers to ask instead of those that the system is set to, at most 8: addresses, with a port where
+        /// it is not 53, such as `"10.0.0.53"`, `"127.0.0.1:5353"` or `"[::1]:53"`. They are asked over UDP, and
+        /// over TCP where an answer does not fit.
+        servers: Option<Located<Vec<DnsServer>>>,
     }
 }
 
@@ -211,6 +228,33 @@ impl FromValue for Network {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+impl FromValue for DnsServer {
+    fn type_text() -> String {
+        "name server".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let text = String::from_value(value, context)?;
+        Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+config_enum! {
+    /// Which addresses of a target's name are asked.
+    pub enum AddressesText {
+        /// The first that answers, as clients do.
+        First = "first",
+        /// Each of them, at most 16, at the same time: an attempt has a row for each, with its number in
+        /// `address_index`. The worst of them decides the probe: its row is the last one, `is_final` marks it, and
+        /// what checks remember is kept of it.
+        All = "all",
     }
 }
 

@@ -32,11 +32,24 @@ pub(super) struct Dialer {
     pub(super) wire: Wire,
     pub(super) clock: Clock,
     pub(super) ip_version: IpVersion,
+    pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
+    /// The one address to connect to, where it has been chosen.
+    pub(super) chosen: Option<Chosen>,
     pub(super) address_policy: Arc<AddressPolicy>,
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
     /// one back for the acknowledgement of the one before.
     pub(super) several_writes: bool,
+}
+
+/// One of a name's addresses, chosen before the attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen {
+    pub(super) address: IpAddr,
+    /// How long resolving the name took.
+    pub(super) dns: Duration,
+    /// How many addresses the name has.
+    pub(super) answers: u32,
 }
 
 impl Service<Uri> for Dialer {
@@ -57,7 +70,14 @@ impl Service<Uri> for Dialer {
 impl Dialer {
     async fn dial(&self, uri: &Uri) -> Result<TcpStream, Failure> {
         let Place { host, bare, port, known } = place(uri, &self.pins);
-        let stream = if let Some((address, port)) = known {
+        let stream = if let Some(Chosen { address, dns, answers }) = self.chosen {
+            {
+                let mut wire = self.wire.lock();
+                wire.dns = Some(dns);
+                wire.dns_answers = Some(answers);
+            }
+            self.connect_first(&[address], port).await?
+        } else if let Some((address, port)) = known {
             if !allowed(address, self.ip_version) {
                 return Err(resolve::no_address(bare, self.ip_version));
             }
@@ -73,7 +93,8 @@ impl Dialer {
     }
 
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
-        let (answer, took) = self.shared.resolver.resolve(host, self.ip_version, &self.clock).await;
+        let resolver = &self.shared.resolver;
+        let (answer, took) = resolver.resolve(host, self.ip_version, &self.dns_servers, &self.clock).await;
         let mut wire = self.wire.lock();
         wire.dns = Some(took);
         let answer = answer?;

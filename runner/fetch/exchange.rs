@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
-use super::dial::Dialer;
+use super::dial::{Chosen, Dialer};
 use super::link::{Dialed, Link, Speaks};
 use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
@@ -45,6 +45,8 @@ pub(super) struct Outgoing {
     pub(super) server_name: Option<ServerName<'static>>,
     /// Whether the client certificate may be shown, if there is one.
     pub(super) shows_certificate: bool,
+    /// The one address to connect to, where it has been chosen.
+    pub(super) chosen: Option<Chosen>,
 }
 
 impl Outgoing {
@@ -107,6 +109,7 @@ pub(super) fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey
         origin: PoolKey::origin_of(&outgoing.uri),
         server_name: outgoing.server_name.clone(),
         shows_certificate: outgoing.shows_certificate,
+        address: outgoing.chosen.map(|chosen| chosen.address),
     })
 }
 
@@ -206,6 +209,9 @@ impl OpenResponse {
             return Err(too_large(most));
         }
         loop {
+            // A body may come in pieces of a byte, thousands of them in one read of the socket: none of them waits
+            // for anything, and without this neither the deadline nor another probe would get its turn.
+            tokio::task::coop::consume_budget().await;
             match self.link.frame(&mut self.body).await {
                 None => {
                     self.expect_whole(announced, progress)?;
@@ -213,7 +219,10 @@ impl OpenResponse {
                     self.part(shared, progress, clock).await;
                     return Ok(());
                 }
-                Some(Err(error)) => return Err(http_failure(&error, progress)),
+                Some(Err(error)) => {
+                    expect_no_end(&error, announced, progress)?;
+                    return Err(http_failure(&error, progress));
+                }
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
@@ -259,13 +268,28 @@ impl OpenResponse {
         if self.link.speaks() == Speaks::Http1 {
             return Ok(());
         }
-        let came = progress.body.arrived();
-        let message = match announced {
-            Some(length) if came < length => format!("the stream was ended after {came} of {length} bytes"),
-            _ if !self.body.is_end_stream() => "the stream was reset before the body ended".to_owned(),
-            _ => return Ok(()),
-        };
-        Err(Failure::new(ErrorKind::BodyIncomplete, message))
+        short(announced, progress)?;
+        if self.body.is_end_stream() {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorKind::BodyIncomplete, "the stream was reset before the body ended"))
+    }
+}
+
+/// h2 takes a stream of HTTP/2 that ended before its announced length for a breach of the protocol.
+fn expect_no_end(error: &hyper::Error, announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+    if classify::is_stream_ended_by_us(error) { short(announced, progress) } else { Ok(()) }
+}
+
+/// The failure of a body that ended, where that was before its announced length.
+fn short(announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+    let came = progress.body.arrived();
+    match announced {
+        Some(length) if came < length => {
+            let message = format!("the body is not of its announced length: {came} of {length} bytes came");
+            Err(Failure::new(ErrorKind::BodyIncomplete, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -286,7 +310,9 @@ async fn connect(
         wire: progress.wire.clone(),
         clock: clock.clone(),
         ip_version: request.ip_version,
+        dns_servers: Arc::clone(&request.dns_servers),
         pins: Arc::clone(&request.pins),
+        chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
         several_writes: outgoing.is_https()
             || outgoing.body.is_some()

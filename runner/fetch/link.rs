@@ -155,6 +155,10 @@ impl Driver {
     /// Drives the connection until `waiting` is ready.
     async fn drive<F: Future>(&mut self, mut waiting: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
+            // What has come already is taken first: reading on while it waits would only pile it up.
+            if let Poll::Ready(output) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
             self.turn(cx);
             waiting.as_mut().poll(cx)
         })

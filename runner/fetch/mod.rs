@@ -4,11 +4,11 @@
 //! [`Exchange`] before the deadline (and a timer's grain), and `failure` says why there is no whole response.
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
-//! The files in reading order: `request` (what is sent), `policy` (where to at all), `resolve` (a name's addresses),
-//! `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a verifier that remembers), `facts`
-//! (what a certificate says), `wire` (what the bytes show as they go
-//! by), `link` (a connection that speaks HTTP), `pool` (connections that wait),
-//! `exchange` (one request and its response),
+//! The files in reading order: `request` (what is sent), `policy` (where to at all), `name_servers` (who is asked),
+//! `resolve` (a name's addresses), `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a
+//! verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by), `link` (a
+//! connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
+//! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz` (what holds whatever the
@@ -17,6 +17,7 @@
 mod config;
 mod request;
 mod policy;
+mod name_servers;
 mod resolve;
 mod pins;
 mod dial;
@@ -26,6 +27,7 @@ mod wire;
 mod link;
 mod pool;
 mod exchange;
+mod addresses;
 mod body;
 mod budget;
 mod decode;
@@ -47,11 +49,13 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, ConnectionText, HttpVersionText, IpVersionText, NetworksText,
-    RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AddressesText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText,
+    IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
+use self::dial::Chosen;
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::policy::{AddressPolicy, Network};
 use self::pool::Pool;
 use self::progress::Progress;
@@ -75,8 +79,10 @@ pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 /// How the runner's one fetcher works. The defaults are right for almost everybody.
 #[derive(Debug, Clone)]
 pub struct FetcherConfig {
-    /// Name servers to ask, instead of those that the system is set to.
+    /// Name servers to ask, instead of those that the system is set to, where a request has none of its own.
     pub dns_servers: Vec<std::net::SocketAddr>,
+    /// Where the system says which name servers to ask.
+    pub system_dns: SystemDns,
     /// How many DNS answers are kept for as long as they say; 0, the default, asks anew every time, so that
     /// every phase is measured every time.
     pub dns_cache_entries: u64,
@@ -96,6 +102,7 @@ impl Default for FetcherConfig {
     fn default() -> Self {
         Self {
             dns_servers: Vec::new(),
+            system_dns: SystemDns::default(),
             dns_cache_entries: 0,
             dns_concurrency: 256,
             connect_stagger: Duration::from_millis(250),
@@ -113,12 +120,6 @@ pub enum FetchSetupError {
     #[error("cannot set up TLS: {reason}")]
     Tls {
         /// What the TLS library says.
-        reason: String,
-    },
-    /// The resolver could not be set up.
-    #[error("cannot set up the DNS resolver: {reason}")]
-    Resolver {
-        /// What the resolver says.
         reason: String,
     },
 }
@@ -147,12 +148,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Fetcher {
-    /// Loads the certificate authorities and the resolver's configuration. Blocks for some milliseconds; call
+    /// Loads the certificate authorities and the hosts file. Blocks for some milliseconds; call
     /// it once, inside the runtime.
     pub fn new(config: &FetcherConfig) -> Result<Self, FetchSetupError> {
         Ok(Self {
             shared: Arc::new(Shared {
-                resolver: Resolver::new(config)?,
+                resolver: Resolver::new(config),
                 tls: TlsBase::load()?,
                 no_server_name: Arc::new(DefaultServerNameResolver::default()),
                 connect_stagger: config.connect_stagger,
@@ -176,13 +177,25 @@ impl Fetcher {
         deadline: Instant,
         clock: &Clock,
     ) -> Exchange {
+        self.fetch_from(request, target_url, None, deadline, clock).await
+    }
+
+    /// The same, from one address of the target's.
+    async fn fetch_from(
+        &self,
+        request: &Request,
+        target_url: &str,
+        chosen: Option<Chosen>,
+        deadline: Instant,
+        clock: &Clock,
+    ) -> Exchange {
         let began = clock.now();
         let mut progress = Progress::new(began);
         if deadline <= began {
             let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
             return progress.finish(Some(late), began);
         }
-        let run = self.run(request, target_url, &mut progress, clock);
+        let run = self.run(request, target_url, chosen, &mut progress, clock);
         let failure = match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
@@ -197,10 +210,12 @@ impl Fetcher {
         &self,
         request: &Request,
         target_url: &str,
+        chosen: Option<Chosen>,
         progress: &mut Progress,
         clock: &Clock,
     ) -> Result<(), Failure> {
         let mut outgoing = first_request(request, target_url)?;
+        outgoing.chosen = chosen;
         let mut own_headers = None;
         let mut trail = Trail::default();
         let mut followed = 0;
@@ -257,6 +272,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
         shows_certificate: true,
+        chosen: None,
     })
 }
 

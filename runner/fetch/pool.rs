@@ -4,6 +4,7 @@
 //! exchange at a time, also with HTTP/2, so that no target's phases depend on another's.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct PoolKey {
     pub(super) origin: String,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) shows_certificate: bool,
+    /// The one address that is wanted, where it was chosen.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl PoolKey {

@@ -62,7 +62,7 @@ impl Trail {
         let there = destination(&here, head)?;
         self.remember(&here, &head.headers);
         let crosses = here.origin() != there.origin();
-        let Outgoing { method, body, server_name, shows_certificate, .. } = sent;
+        let Outgoing { method, body, server_name, shows_certificate, chosen, .. } = sent;
         let (method, body) = match rewritten(head.status, &method) {
             Some(rewritten) => {
                 for name in &BODY_HEADERS {
@@ -93,7 +93,8 @@ impl Trail {
         }
         // Once left, an origin's credentials stay left out, also on the way back.
         let shows_certificate = shows_certificate && !crosses;
-        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name, shows_certificate })
+        let chosen = chosen.filter(|_| !crosses);
+        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name, shows_certificate, chosen })
     }
 
     /// Keeps what `set-cookie` says for the origin that said it.

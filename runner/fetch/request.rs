@@ -6,6 +6,7 @@
 mod error;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub const DEFAULT_MAX_HEADERS: u32 = 256;
 pub const DEFAULT_DECOMPRESSION_RATIO_LIMIT: u64 = 200;
 /// Headers of a response that rows keep: each costs room in every row.
 const MOST_RESPONSE_HEADERS: usize = 32;
+/// Name servers of a request: more are no help to anybody within one attempt's time.
+const MOST_DNS_SERVERS: usize = 8;
 /// The default of [`RequestSpec::max_redirects`].
 pub const DEFAULT_MAX_REDIRECTS: u32 = 10;
 
@@ -73,11 +76,15 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which version of HTTP is spoken.
     pub http_version: HttpVersions,
+    /// Whether every address of the target is asked, in an exchange of its own. Default no: the first that answers.
+    pub all_addresses: bool,
     /// Whether a connection is kept for the next request to its origin. Default no: every phase is measured every
     /// time.
     pub reuse_connections: bool,
     /// Which addresses may be used.
     pub ip_version: IpVersion,
+    /// Name servers to ask, at most 8. Default the system's.
+    pub dns_servers: Vec<SocketAddr>,
     /// Addresses to connect to instead of resolving a name: `host:port` and an address, with or without a port.
     pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
@@ -123,8 +130,10 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             http_version: HttpVersions::default(),
+            all_addresses: false,
             reuse_connections: false,
             ip_version: IpVersion::default(),
+            dns_servers: Vec::new(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
         }
@@ -211,9 +220,11 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) http_version: HttpVersions,
+    pub(super) all_addresses: bool,
     /// Tells this request's connections from all others that are kept; none where they are not.
     pub(super) reuses_connections: Option<u64>,
     pub(super) ip_version: IpVersion,
+    pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
 }
@@ -236,8 +247,10 @@ impl Request {
             response_headers,
             tls,
             http_version,
+            all_addresses,
             reuse_connections,
             ip_version,
+            dns_servers,
             resolve,
             address_policy,
         } = spec;
@@ -251,6 +264,7 @@ impl Request {
             problems.push(RequestError::BodyLimit);
         }
         let response_headers = build_response_headers(response_headers, &mut problems);
+        let dns_servers = build_dns_servers(dns_servers, &mut problems);
         let mut pins = Pins::default();
         for (key, address) in resolve {
             if let Err(reason) = pins.add(&key, &address) {
@@ -276,8 +290,10 @@ impl Request {
                 response_headers,
                 tls,
                 http_version,
+                all_addresses,
                 reuses_connections: reuse_connections.then(|| REUSING.fetch_add(1, Ordering::Relaxed)),
                 ip_version,
+                dns_servers,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
             }),
@@ -349,6 +365,20 @@ fn build_response_headers(given: Vec<String>, problems: &mut Vec<RequestError>) 
         problems.push(RequestError::ResponseHeaders);
     }
     names.into()
+}
+
+/// The name servers in their order, each once.
+fn build_dns_servers(given: Vec<SocketAddr>, problems: &mut Vec<RequestError>) -> Arc<[SocketAddr]> {
+    let mut servers = Vec::with_capacity(given.len());
+    for server in given {
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    if servers.len() > MOST_DNS_SERVERS {
+        problems.push(RequestError::DnsServers);
+    }
+    servers.into()
 }
 
 fn build_header(

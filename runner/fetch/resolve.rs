@@ -4,21 +4,19 @@
 //! resolver that drops AAAA questions must not hold up every probe.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, Resolver as Hickory, TokioResolver};
+use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 
+use super::name_servers::NameServers;
 use super::request::IpVersion;
-use super::{FetchSetupError, FetcherConfig, classify};
+use super::{FetcherConfig, classify};
 use crate::clock::Clock;
 use crate::model::{ErrorKind, Failure};
 
@@ -27,11 +25,12 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Turns names into addresses, for the whole runner.
 pub(super) struct Resolver {
-    /// None when the system has no usable resolver configuration; the reason beside it.
-    dns: Result<TokioResolver, String>,
+    servers: NameServers,
     hosts: Hosts,
-    /// Bounds the questions in flight: each of them holds a socket or several.
+    /// Bounds the questions in flight, whoever is asked: each of them holds a socket or several.
     permits: Semaphore,
+    /// The servers that requests without servers of their own ask; none for the system's.
+    usual_servers: Arc<[SocketAddr]>,
     max_addresses: usize,
 }
 
@@ -45,23 +44,25 @@ pub(super) struct Answer {
 }
 
 impl Resolver {
-    /// Reads the system's resolver configuration and hosts file. A machine without a resolver can still probe
-    /// addresses; names then fail as `dns_error`.
-    pub(super) fn new(config: &FetcherConfig) -> Result<Self, FetchSetupError> {
-        Ok(Self {
-            dns: build_dns(config)?,
+    /// Reads the system's hosts file. A machine without name servers can still probe addresses; names then fail
+    /// as `dns_config`.
+    pub(super) fn new(config: &FetcherConfig) -> Self {
+        Self {
+            servers: NameServers::new(config),
             hosts: Hosts::from_system().unwrap_or_default(),
             permits: Semaphore::new(config.dns_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            usual_servers: config.dns_servers.as_slice().into(),
             max_addresses: config.max_addresses.max(1),
-        })
+        }
     }
 
     /// The addresses of `host`, which is no address itself, and how long finding them took: without the wait
-    /// for our own turn, which says nothing about the name.
+    /// for our own turn, which says nothing about the name. Asks the request's own `servers`, if it has any.
     pub(super) async fn resolve(
         &self,
         host: &str,
         version: IpVersion,
+        servers: &Arc<[SocketAddr]>,
         clock: &Clock,
     ) -> (Result<Answer, Failure>, Duration) {
         let began = clock.now();
@@ -71,19 +72,16 @@ impl Resolver {
         // Only a closed semaphore fails, and nobody closes this one.
         let _permit = self.permits.acquire().await.ok();
         let began = clock.now();
-        let answer = self.ask(host, version).await;
+        let servers = if servers.is_empty() { &self.usual_servers } else { servers };
+        let answer = match self.servers.asking(servers, began) {
+            Ok(dns) => self.ask(&dns, host, version).await,
+            Err(failure) => Err(failure),
+        };
         (answer, clock.now().saturating_duration_since(began))
     }
 
     /// Asks the name servers.
-    async fn ask(&self, host: &str, version: IpVersion) -> Result<Answer, Failure> {
-        let dns = match &self.dns {
-            Ok(dns) => dns,
-            Err(reason) => {
-                let message = format!("the system has no usable DNS resolver: {reason}");
-                return Err(Failure::new(ErrorKind::DnsError, message));
-            }
-        };
+    async fn ask(&self, dns: &TokioResolver, host: &str, version: IpVersion) -> Result<Answer, Failure> {
         let name = Name::from_ascii(host).map_err(|error| classify::dns(&error.into(), host))?;
         let (v4, v6) = match version {
             IpVersion::V4 => (Some(dns.ipv4_lookup(name).await), None),
@@ -158,34 +156,6 @@ pub(super) fn is_name(host: &str) -> bool {
 pub(super) fn no_address(host: &str, version: IpVersion) -> Failure {
     let family = if version == IpVersion::V6 { "IPv6" } else { "IPv4" };
     Failure::new(ErrorKind::DnsNodata, format!("{host} has no {family} address"))
-}
-
-fn build_dns(config: &FetcherConfig) -> Result<Result<TokioResolver, String>, FetchSetupError> {
-    let mut builder = if config.dns_servers.is_empty() {
-        match TokioResolver::builder_tokio() {
-            Ok(builder) => builder,
-            Err(error) => return Ok(Err(error.to_string())),
-        }
-    } else {
-        let servers = config.dns_servers.iter().map(name_server).collect();
-        let resolver = ResolverConfig::from_parts(None, Vec::new(), servers);
-        Hickory::builder_with_config(resolver, TokioRuntimeProvider::default())
-    };
-    let options: &mut ResolverOpts = builder.options_mut();
-    options.cache_size = config.dns_cache_entries;
-    // The hosts file is looked at here: hickory would still ask for the family that is not listed in it.
-    options.use_hosts_file = ResolveHosts::Never;
-    // More than this at once over one TCP connection would be refused as "busy", by us.
-    options.max_active_requests = config.dns_concurrency.saturating_mul(2).max(32);
-    builder.build().map(Ok).map_err(|error| FetchSetupError::Resolver { reason: error.to_string() })
-}
-
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = address.port();
-        connection
-    });
-    NameServerConfig::new(address.ip(), true, connections.into())
 }
 
 type Looked = Option<Result<Lookup, NetError>>;

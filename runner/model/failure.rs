@@ -52,6 +52,10 @@ error_kinds! {
     DnsRefused = "dns_refused", Dns, Unknown;
     /// No resolver answered in time.
     DnsTimeout = "dns_timeout", Dns, Unknown;
+    /// The resolver's answer was cut short, and no whole one came over TCP.
+    DnsTruncated = "dns_truncated", Dns, Unknown;
+    /// The system names no name server to ask.
+    DnsConfig = "dns_config", Dns, Unknown;
     /// The resolver could not be used, or its answer made no sense.
     DnsError = "dns_error", Dns, Unknown;
     /// The target refused the connection.

@@ -27,12 +27,16 @@ mod config_errors;
 #[path = "../hostile/core_module.rs"]
 mod core_module;
 mod demo;
+mod dns;
 mod exit_codes;
 mod explain;
-mod hostile_peers;
+mod hostile_network;
 mod hostile_plugins;
+mod httpbin;
 mod list;
 mod lock;
+#[path = "../hostile/network/mod.rs"]
+mod network;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
@@ -50,6 +54,7 @@ mod secrets;
 mod sources;
 mod stop;
 mod suspended;
+mod timings;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;

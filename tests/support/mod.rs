@@ -13,7 +13,7 @@
 )]
 
 mod contract;
-mod peer;
+mod names;
 mod process;
 mod project;
 mod python;
@@ -24,9 +24,10 @@ mod wait;
 pub(crate) mod wat_guest;
 
 pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;
-pub(crate) use python::{Python, python_or_leave_out};
+pub(crate) use python::{Python, leave_out, python_or_leave_out, say_left_out};
 pub(crate) use rows::{Row, Rows, parquet_files, read_rows};
 pub(crate) use server::{Request, Server};
 pub(crate) use wait::{LONG, until};

@@ -1,6 +1,6 @@
 //! What may be wrong with a request, as the user wrote it.
 
-use super::MOST_RESPONSE_HEADERS;
+use super::{MOST_DNS_SERVERS, MOST_RESPONSE_HEADERS};
 
 /// What is wrong with a request; all such problems are reported at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum RequestError {
         /// As the user wrote it.
         name: String,
     },
+    /// More name servers than are asked.
+    #[error("at most {MOST_DNS_SERVERS} name servers are asked")]
+    DnsServers,
     /// An address instead of a name cannot be used. It may be a secret, so it is not repeated.
     #[error("the address of \"{key}\" in resolve cannot be used: {reason}")]
     Resolve {

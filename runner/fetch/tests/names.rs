@@ -1,93 +1,12 @@
 //! Names: a name server on the loopback that answers what the test wants.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
-use tokio::task::JoinHandle;
-
+use super::dns::{NameServer, Say, loopback};
 use super::support::{Server, fetch_with, kind, spec};
 use crate::fetch::{Fetcher, FetcherConfig, IpVersion, RequestSpec};
-use crate::model::{ErrorKind, Exchange};
-use crate::telemetry;
-
-const TYPE_A: u16 = 1;
-
-/// What the name server says to one question.
-#[derive(Clone)]
-enum Say {
-    Nothing,
-    Code(u8),
-    Addresses(Vec<[u8; 4]>),
-}
-
-struct NameServer {
-    addr: SocketAddr,
-    asked: Arc<AtomicU32>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl NameServer {
-    /// Answers questions of type A with `a` and all others with `other`.
-    async fn saying(a: Say, other: Say) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let addr = socket.local_addr().unwrap();
-        let asked = Arc::new(AtomicU32::new(0));
-        let count = asked.clone();
-        let task = telemetry::spawn("test name server", async move {
-            let mut buffer = [0; 512];
-            loop {
-                let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
-                count.fetch_add(1, Ordering::Relaxed);
-                if let Some(answer) = answer(&buffer[..length], &a, &other) {
-                    socket.send_to(&answer, from).await.unwrap();
-                }
-            }
-        });
-        Self { addr, asked, task }
-    }
-
-    fn fetcher(&self) -> Fetcher {
-        Fetcher::new(&FetcherConfig { dns_servers: vec![self.addr], ..FetcherConfig::default() }).unwrap()
-    }
-
-    async fn probe(&self, spec: RequestSpec, port: u16) -> Exchange {
-        fetch_with(&self.fetcher(), spec, &format!("http://shop.test:{port}/")).await
-    }
-}
-
-/// The answer to a question (RFC 1035 section 4), or none.
-fn answer(question: &[u8], a: &Say, other: &Say) -> Option<Vec<u8>> {
-    let name_end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
-    let kind = u16::from_be_bytes([question[name_end], question[name_end + 1]]);
-    let (code, addresses) = match if kind == TYPE_A { a } else { other } {
-        Say::Nothing => return None,
-        Say::Code(code) => (*code, Vec::new()),
-        Say::Addresses(addresses) => (0, addresses.clone()),
-    };
-    let mut answer = question[..2].to_vec();
-    answer.extend([0x81, 0x80 | code, 0, 1]);
-    answer.extend(u16::try_from(addresses.len()).unwrap().to_be_bytes());
-    answer.extend([0, 0, 0, 0]);
-    answer.extend_from_slice(&question[12..name_end + 4]);
-    for address in addresses {
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend(address);
-    }
-    Some(answer)
-}
-
-fn loopback() -> Say {
-    Say::Addresses(vec![Ipv4Addr::LOCALHOST.octets()])
-}
+use crate::model::ErrorKind;
 
 #[tokio::test]
 async fn a_name_is_resolved_and_timed() {

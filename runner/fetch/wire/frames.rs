@@ -34,6 +34,8 @@ pub(super) struct FrameScan {
     most_head_bytes: u64,
     /// Whether a frame has been seen whole.
     any_frame: bool,
+    /// Frames that have begun since they were taken last.
+    pub(super) frames: u32,
     exchange: Seen,
 }
 
@@ -60,6 +62,7 @@ impl FrameScan {
             ends_head: None,
             most_head_bytes: most_head_bytes.into(),
             any_frame: false,
+            frames: 0,
             exchange: Seen::default(),
         }
     }
@@ -99,6 +102,7 @@ impl FrameScan {
             return Err(Violation::SpeaksHttp1);
         }
         self.any_frame = true;
+        self.frames = self.frames.saturating_add(1);
         let [high, middle, low, kind, flags, ..] = self.frame;
         self.payload = u32::from_be_bytes([0, high, middle, low]);
         let seen = &mut self.exchange;

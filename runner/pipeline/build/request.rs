@@ -11,8 +11,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{
-    AddressPolicy, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion, IpVersionText,
-    Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
+    AddressPolicy, AddressesText, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion,
+    IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
 };
 use crate::pipeline::settings::RunnerSettings;
 
@@ -81,12 +81,14 @@ pub(super) fn build(
             HttpVersionText::Http11 => HttpVersions::Http11,
             HttpVersionText::Http2 => HttpVersions::Http2,
         },
+        all_addresses: text.addresses == AddressesText::All,
         reuse_connections: text.connection == ConnectionText::Reuse,
         ip_version: match text.ip_version {
             IpVersionText::Any => IpVersion::Any,
             IpVersionText::V4 => IpVersion::V4,
             IpVersionText::V6 => IpVersion::V6,
         },
+        dns_servers: text.dns.servers.iter().flat_map(|list| &list.value).map(|server| server.0).collect(),
         resolve: text.resolve.iter().map(|(key, address)| (key.clone(), address.value.clone())).collect(),
         address_policy: text
             .address_policy
@@ -117,6 +119,12 @@ fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostic
     }
     if text.decompression_ratio_limit.value == 0 {
         add(text.decompression_ratio_limit.place(site.document), "decompression_ratio_limit is at least 1");
+    }
+    if let Some(servers) = text.dns.servers.as_ref().filter(|servers| servers.value.is_empty()) {
+        add(
+            servers.place(site.document),
+            "there is no name server in the list: without the list, the system's are asked",
+        );
     }
     if !(1 << 10..=1 << 20).contains(&text.header_limit.value.0) {
         add(text.header_limit.place(site.document), "header_limit is at least 1KiB and at most 1MiB");
@@ -208,6 +216,9 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
             beyond.map_or_else(file, |given| given.place(site.document))
         }
         RequestError::BodyLimit => text.body_limit.place(site.document),
+        RequestError::DnsServers => {
+            text.dns.servers.as_ref().map_or_else(file, |servers| servers.place(site.document))
+        }
         RequestError::Resolve { key, .. } => {
             text.resolve.get(key).map_or_else(file, |address| address.place(site.document))
         }

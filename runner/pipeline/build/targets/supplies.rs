@@ -360,6 +360,7 @@ impl Checker<'_> {
             | RequestError::KeyFile { .. }
             | RequestError::ServerName { .. }
             | RequestError::Resolve { .. }
+            | RequestError::DnsServers
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
