@@ -43,6 +43,7 @@ mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
 mod probe;
+mod proxies;
 mod readers;
 mod records;
 mod reload;

@@ -1,9 +1,9 @@
-//! Why TLS failed: the alert, the certificate, or what is no TLS at all.
+//! Which kind a failure of TLS is, and what to tell people about it.
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::super::facts;
-use super::super::tls::{Client, Shown};
+use crate::fetch::facts;
+use crate::fetch::tls::{Client, Shown};
 use crate::model::{ErrorKind, Failure};
 
 /// Why TLS failed, seen with what the handshake has shown.

@@ -1,10 +1,14 @@
 //! Any answers as redirects.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Bytes;
 use url::{Origin, Url};
 
 use super::{Choices, assert_theirs, request};
+use crate::fetch::dial::Chosen;
 use crate::fetch::exchange::{self, Outgoing};
 use crate::fetch::link::Speaks;
 use crate::fetch::redirect::{BODY_HEADERS, SAFE_HEADERS, Trail};
@@ -45,6 +49,8 @@ pub fn redirects(data: &[u8]) {
     request.tls.server_name = tls::server_name_of("s3cret.example");
 
     let mut outgoing = first_request(&request, start).unwrap();
+    let chosen = Chosen { address: Ipv4Addr::LOCALHOST.into(), dns: Duration::ZERO, answers: 1 };
+    outgoing.chosen = Some(chosen);
     let first = origin(&outgoing);
     let mut own = request.headers.clone();
     let mut trail = Trail::default();
@@ -64,6 +70,7 @@ pub fn redirects(data: &[u8]) {
         has_left |= here != there;
         assert!(!was_https || outgoing.is_https(), "down to http");
         check_place(&outgoing);
+        assert_eq!(outgoing.chosen.is_some(), !has_left, "an address of one origin is none of another's");
         assert!(outgoing.body.is_none() || outgoing.body == old_body);
         assert!(
             outgoing.method == old_method || outgoing.method == http::Method::GET && outgoing.body.is_none()
