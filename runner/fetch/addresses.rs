@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use http::Uri;
 
-use super::dial::Chosen;
+use super::dial::{Chosen, place};
 use super::progress::Progress;
 use super::request::Request;
 use super::{Fetcher, first_request};
@@ -51,17 +51,15 @@ impl Fetcher {
     }
 }
 
-/// The name that has to be resolved for a URL; none for an address, and where the user gives one.
+/// The name that has to be resolved for a URL; none for an address, where the user gives one, and where a proxy is
+/// in between.
 fn name_of(request: &Request, target_url: &str) -> Option<(Uri, String)> {
     let uri = first_request(request, target_url).ok()?.uri;
-    let host = uri.host()?;
-    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    let port = uri.port_u16().unwrap_or(default_port);
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if bare.parse::<std::net::IpAddr>().is_ok() || request.pins.find(host, port).is_some() {
+    if request.proxy_for(&uri).is_some() {
         return None;
     }
-    let name = host.to_owned();
+    let place = place(&uri, &request.pins);
+    let name = place.known.is_none().then(|| place.host.to_owned())?;
     Some((uri, name))
 }
 

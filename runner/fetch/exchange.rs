@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tower_service::Service;
 
@@ -24,7 +25,7 @@ use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
 use super::request::{HttpVersions, Request};
 use super::tls::server_name_of;
-use super::{Shared, classify, facts};
+use super::{Shared, classify, facts, proxy};
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
@@ -49,17 +50,17 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    fn is_https(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
 /// A response whose head is in the progress and whose body has not been read.
 pub(super) struct OpenResponse {
-    body: Incoming,
-    link: Link,
+    pub(super) body: Incoming,
+    pub(super) link: Link,
     /// Where the connection may wait for the next request, and since when it stands.
-    keep: Option<(PoolKey, Instant)>,
+    pub(super) keep: Option<(PoolKey, Instant)>,
 }
 
 /// Connects, or takes up a connection that waits, sends and reads the response's head.
@@ -101,7 +102,7 @@ pub(super) async fn send(
 
 /// What a request's connection may be kept for: one that may be sent twice, since the other side may close a
 /// connection while a request is on its way (RFC 9110 section 9.2.2).
-fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
+pub(super) fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
     let request = request.reuses_connections.filter(|_| outgoing.method.is_idempotent())?;
     Some(PoolKey {
         request,
@@ -113,13 +114,13 @@ fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
 }
 
 /// Whether a connection that had waited was closed before the request was heard: that says nothing of the target.
-fn is_stale(failure: &Failure, progress: &Progress) -> bool {
+pub(super) fn is_stale(failure: &Failure, progress: &Progress) -> bool {
     let closed = [ErrorKind::ConnectionClosed, ErrorKind::Reset, ErrorKind::Internal];
     closed.contains(&failure.kind) && !progress.wire.lock().any_byte
 }
 
 /// Goes on with a connection that has waited.
-fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
+pub(super) fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
     let Idle { link, wire, tls, made } = idle;
     wire.begin_exchange();
     progress.wire = wire;
@@ -140,16 +141,19 @@ async fn open(
     let speaks = agreed(request.http_version, &stream)?;
     let now = clock.now();
     progress.enter(Stage::FirstByte, now);
-    let opened = Link::open(stream, speaks, request.head_limits, progress.wire.clone()).await;
+    let wire = progress.wire.clone();
+    let opened =
+        Link::open(TokioIo::new(stream), outgoing.is_https(), speaks, request.head_limits, wire).await;
     Ok((opened.map_err(|error| http_failure(&error, progress))?, now))
 }
 
-fn head_came(
+pub(super) fn head_came(
     parts: http::response::Parts,
     request: &Request,
     progress: &mut Progress,
     clock: &Clock,
 ) -> Result<(), Failure> {
+    proxy_authorized(parts.status, progress)?;
     let version = match parts.version {
         http::Version::HTTP_10 | http::Version::HTTP_09 => HttpVersion::Http10,
         http::Version::HTTP_2 => HttpVersion::Http2,
@@ -311,6 +315,8 @@ async fn connect(
         pins: Arc::clone(&request.pins),
         chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
+        proxy: request.proxy_for(&outgoing.uri).cloned(),
+        forwards: request.forwarding(&outgoing.uri).is_some(),
         several_writes: outgoing.is_https()
             || outgoing.body.is_some()
             || request.http_version == HttpVersions::Http2,
@@ -343,7 +349,7 @@ async fn connect(
     Ok(stream)
 }
 
-fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
+pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     if let Some(name) = &outgoing.server_name {
         return Ok(name.clone());
     }
@@ -353,8 +359,18 @@ fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     })
 }
 
-/// The request as hyper sends it: for HTTP/1 in origin form, `host` first.
-fn http_request(
+/// A proxy that is sent the request itself says by the response that it wants to know who asks.
+fn proxy_authorized(status: StatusCode, progress: &Progress) -> Result<(), Failure> {
+    let wire = progress.wire.lock();
+    if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED || !wire.way.is_some_and(|way| way.forwards) {
+        return Ok(());
+    }
+    Err(proxy::unauthorized(&wire))
+}
+
+/// The request as hyper sends it: for HTTP/1 in origin form, or in absolute form to a proxy that sends it
+/// on, `host` first.
+pub(super) fn http_request(
     request: &Request,
     outgoing: &Outgoing,
     speaks: Speaks,
@@ -364,6 +380,7 @@ fn http_request(
     let target = outgoing.uri.path_and_query().cloned().ok_or_else(invalid)?;
     let body = outgoing.body.clone().unwrap_or_default();
     let given = outgoing.headers.as_ref().unwrap_or(&request.headers);
+    let forwarding = request.forwarding(&outgoing.uri);
     let mut request = http::Request::new(Full::new(body));
     let mut headers = HeaderMap::with_capacity(given.len() + 2);
     if !given.contains_key(header::HOST) {
@@ -372,6 +389,9 @@ fn http_request(
     for (name, value) in given {
         headers.append(name, value.clone());
     }
+    if let Some(credentials) = forwarding.and_then(|proxy| proxy.credentials.as_ref()) {
+        headers.insert(header::PROXY_AUTHORIZATION, credentials.basic.clone());
+    }
     // hyper leaves the length out of an empty body; servers wait for one after these methods.
     if outgoing.body.as_ref().is_none_or(Bytes::is_empty)
         && matches!(outgoing.method, Method::POST | Method::PUT | Method::PATCH)
@@ -379,9 +399,10 @@ fn http_request(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = match speaks {
-        Speaks::Http1 => Uri::from(target),
-        Speaks::Http2 => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
+    *request.uri_mut() = match (speaks, forwarding) {
+        (Speaks::Http1, Some(_)) => outgoing.uri.clone(),
+        (Speaks::Http1, None) => Uri::from(target),
+        (Speaks::Http2, _) => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
     };
     *request.headers_mut() = headers;
     Ok(request)
@@ -401,7 +422,7 @@ fn http2_uri(url: &Uri, target: PathAndQuery, headers: &mut HeaderMap) -> Option
     Uri::from_parts(parts).ok()
 }
 
-fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
+pub(super) fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
     let wire = progress.wire.lock();
     let whom = wire.remote_addr.map_or_else(|| "the target".to_owned(), |address| address.to_string());
     let shown = progress.handshake.as_ref().map(|handshake| handshake.shown());

@@ -31,9 +31,9 @@ pub(super) struct TlsTemplate {
     /// Verifies against the request's own authorities; none for the operating system's.
     verifier: Option<Arc<WebPkiServerVerifier>>,
     /// The same authorities as certificates.
-    listed: Arc<[CertificateDer<'static>]>,
+    pub(super) listed: Arc<[CertificateDer<'static>]>,
     /// Accept any certificate.
-    insecure_skip_verify: bool,
+    pub(super) insecure_skip_verify: bool,
     /// What is shown to whoever asks for a client certificate.
     client: Option<Arc<CertifiedKey>>,
     /// Whether TLS 1.2 is not spoken.
