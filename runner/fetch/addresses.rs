@@ -51,13 +51,15 @@ impl Fetcher {
     }
 }
 
-/// The name that has to be resolved for a URL; none for an address, and where the user gives one.
+/// The name that has to be resolved for a URL; none for an address, where the user gives one, and where a proxy is
+/// in between.
 fn name_of(request: &Request, target_url: &str) -> Option<(Uri, String)> {
     let uri = first_request(request, target_url).ok()?.uri;
-    if place(&uri, &request.pins).known.is_some() {
+    if request.proxy_for(&uri).is_some() {
         return None;
     }
-    let name = uri.host()?.to_owned();
+    let place = place(&uri, &request.pins);
+    let name = place.known.is_none().then(|| place.host.to_owned())?;
     Some((uri, name))
 }
 

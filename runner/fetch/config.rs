@@ -73,6 +73,22 @@ config_table! {
         /// all but those where clouds keep credentials (the default), `"public_only"` those of the public
         /// Internet; or a table with `allow` and `deny`. Another one is `unknown` with `connect_denied`.
         address_policy: Option<AddressPolicyText>,
+        /// A proxy to go through: `"http://host:port"`, `"socks5://host:port"` (names are resolved here) or
+        /// `"socks5h://host:port"` (names are resolved by the proxy), with `user:password@` before the host where it
+        /// wants that; empty for none. An HTTP proxy is asked to connect (CONNECT) for https, and is sent the
+        /// request in absolute form for http: what it answers itself to that, such as a 502, is the response. The
+        /// phase `connect` is to the proxy and through it, `remote_addr` is the proxy's address. Until something
+        /// comes from beyond it, a failure is `unknown` with `proxy_refused`, `proxy_auth`, `proxy_malformed` or
+        /// `proxy_timeout`. `address_policy` holds for the proxy's own address, and for the target's where it is
+        /// resolved here or stands in the URL; `ip_version` for the target's where it is resolved here; `resolve`
+        /// for the proxy's host as well. Variables such as `HTTP_PROXY` count only where they are named:
+        /// `{ env = "HTTPS_PROXY", default = "" }`.
+        proxy_url: Option<Located<Hidden>>,
+        /// What does not go through the proxy: names with all below them (`"shop.example"`), what is below a name
+        /// (`"*.internal"`), networks of addresses in URLs (`"10.0.0.0/8"`), each of them with a port if it is for
+        /// that only (`"shop.example:8443"`), `"*"` for everything. A text may have several with commas between
+        /// them, as the variable `NO_PROXY` does.
+        no_proxy: Vec<Located<String>>,
         /// How TLS is done.
         tls: TlsText,
         /// Whether and when a probe that failed is tried again.
@@ -251,7 +267,7 @@ config_enum! {
     pub enum AddressesText {
         /// The first that answers, as clients do.
         First = "first",
-        /// Each of them, at most 16, at the same time: an attempt has a row for each, with its number in
+        /// Each of them, at most 16, at the same time (not through a proxy): an attempt has a row for each, with its number in
         /// `address_index`. The worst of them decides the probe: its row is the last one, `is_final` marks it, and
         /// what checks remember is kept of it.
         All = "all",

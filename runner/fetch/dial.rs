@@ -16,13 +16,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::carrier::Carrier;
 use super::classify::{self, Carried};
 use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::progress::{Stage, Wire};
+use super::proxy::Proxy;
 use super::request::IpVersion;
 use super::{Shared, resolve};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Failure, Outcome};
 
 /// Connects once, for one request.
@@ -37,6 +39,10 @@ pub(super) struct Dialer {
     /// The one address to connect to, where it has been chosen.
     pub(super) chosen: Option<Chosen>,
     pub(super) address_policy: Arc<AddressPolicy>,
+    /// The proxy to go through.
+    pub(super) proxy: Option<Arc<Proxy>>,
+    /// Whether the proxy is sent the request itself, instead of carrying a connection.
+    pub(super) forwards: bool,
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
     /// one back for the acknowledgement of the one before.
     pub(super) several_writes: bool,
@@ -53,7 +59,7 @@ pub(super) struct Chosen {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Carrier>;
     type Error = Carried;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Carried>> + Send>>;
 
@@ -68,69 +74,93 @@ impl Service<Uri> for Dialer {
 }
 
 impl Dialer {
-    async fn dial(&self, uri: &Uri) -> Result<TcpStream, Failure> {
-        let Place { host, bare, port, known } = place(uri, &self.pins);
-        let stream = if let Some(Chosen { address, dns, answers }) = self.chosen {
-            {
+    async fn dial(&self, uri: &Uri) -> Result<Carrier, Failure> {
+        let place = place(uri, &self.pins);
+        if let Some(proxy) = &self.proxy {
+            // Boxed: few need it, and the memory of every probe in flight would have room for it.
+            return Box::pin(self.dial_through(proxy, uri, place.port)).await;
+        }
+        let (addresses, port) = match self.chosen {
+            Some(Chosen { address, dns, answers }) => {
                 let mut wire = self.wire.lock();
                 wire.dns = Some(dns);
                 wire.dns_answers = Some(answers);
+                (vec![address], place.port)
             }
-            self.connect_first(&[address], port).await?
-        } else if let Some((address, port)) = known {
-            if !allowed(address, self.ip_version) {
-                return Err(resolve::no_address(bare, self.ip_version));
-            }
-            self.connect_first(&[address], port).await?
-        } else {
-            let addresses = self.resolve(host).await?;
-            self.connect_first(&addresses, port).await?
+            None => self.addresses(place.host, place.port, self.ip_version).await?,
         };
+        let began = self.clock.now();
+        let (stream, address) = self.connect_any(&addresses, port).await?;
+        self.stands(began, address);
         if self.several_writes {
             let _ = stream.set_nodelay(true);
         }
-        Ok(stream)
+        Ok(Carrier::direct(stream))
     }
 
-    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    /// The addresses of a host and the port there: as the user says, as they stand, or as the resolver says.
+    pub(super) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        version: IpVersion,
+    ) -> Result<(Vec<IpAddr>, u16), Failure> {
+        let Place { bare, known, .. } = place_at(host, port, &self.pins);
+        match known {
+            Some((address, _)) if !allowed(address, version) => Err(resolve::no_address(bare, version)),
+            Some((address, port)) => Ok((vec![address], port)),
+            None => Ok((self.resolve(host, version).await?, port)),
+        }
+    }
+
+    async fn resolve(&self, host: &str, version: IpVersion) -> Result<Vec<IpAddr>, Failure> {
         let resolver = &self.shared.resolver;
-        let (answer, took) = resolver.resolve(host, self.ip_version, &self.dns_servers, &self.clock).await;
+        let (answer, took) = resolver.resolve(host, version, &self.dns_servers, &self.clock).await;
         let mut wire = self.wire.lock();
-        wire.dns = Some(took);
+        wire.dns = Some(wire.dns.unwrap_or_default() + took);
         let answer = answer?;
         wire.dns_answers = Some(answer.found);
         Ok(answer.addresses)
     }
 
     /// Connects to the first address that answers.
-    async fn connect_first(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Failure> {
-        let began = self.clock.now();
+    pub(super) async fn connect_any(
+        &self,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<(TcpStream, SocketAddr), Failure> {
         self.wire.lock().stage = Stage::Connect;
-        let connected = match addresses {
+        match addresses {
             [only] => self.connect(SocketAddr::new(*only, port)).await,
             several => self.race(several, port).await,
-        };
-        let (stream, address) = connected?;
+        }
+    }
+
+    /// Tells that a connection stands whose making began then.
+    pub(super) fn stands(&self, began: Instant, address: SocketAddr) {
         let now = self.clock.now();
         let mut wire = self.wire.lock();
         wire.stage = Stage::Tls;
         wire.connect = Some(now.saturating_duration_since(began));
         wire.connected_at = Some(now);
         wire.remote_addr = Some(address);
-        Ok(stream)
     }
 
     /// The one place where an address is connected to.
     async fn connect(&self, address: SocketAddr) -> Result<(TcpStream, SocketAddr), Failure> {
         self.wire.lock().remote_addr = Some(address);
-        if let Some(reason) = self.address_policy.forbids(address.ip()) {
-            let message = format!("the address policy forbids to connect to {address}: {reason}");
-            return Err(Failure::new(ErrorKind::ConnectDenied, message));
-        }
+        self.permit(address)?;
         match TcpStream::connect(address).await {
             Ok(stream) => Ok((stream, address)),
             Err(error) => Err(classify::connect(&error, address)),
         }
+    }
+
+    /// Whether the policy lets an address be connected to.
+    pub(super) fn permit(&self, address: SocketAddr) -> Result<(), Failure> {
+        let Some(reason) = self.address_policy.forbids(address.ip()) else { return Ok(()) };
+        let message = format!("the address policy forbids to connect to {address}: {reason}");
+        Err(Failure::new(ErrorKind::ConnectDenied, message))
     }
 
     /// Tries the addresses in order, the next one when the newest fails or has been silent for the stagger.
@@ -174,7 +204,7 @@ impl Dialer {
 /// Where a URL leads, as far as it can be told without a resolver.
 pub(super) struct Place<'a> {
     /// As the URL has it.
-    host: &'a str,
+    pub(super) host: &'a str,
     /// Without the brackets of an IPv6 address.
     bare: &'a str,
     pub(super) port: u16,
@@ -185,7 +215,10 @@ pub(super) struct Place<'a> {
 pub(super) fn place<'a>(uri: &'a Uri, pins: &Pins) -> Place<'a> {
     let host = uri.host().unwrap_or_default();
     let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
-    let port = uri.port_u16().unwrap_or(default_port);
+    place_at(host, uri.port_u16().unwrap_or(default_port), pins)
+}
+
+fn place_at<'a>(host: &'a str, port: u16, pins: &Pins) -> Place<'a> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let pinned = pins.find(host, port);
     let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
@@ -25,7 +25,7 @@ use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
 use super::request::{HttpVersions, Request};
 use super::tls::server_name_of;
-use super::{Shared, classify, facts};
+use super::{Shared, classify, facts, proxy};
 use crate::clock::{Clock, Instant};
 use crate::model::{ErrorKind, Failure, Head, HttpVersion, TlsFacts};
 
@@ -153,6 +153,7 @@ pub(super) fn head_came(
     progress: &mut Progress,
     clock: &Clock,
 ) -> Result<(), Failure> {
+    proxy_authorized(parts.status, progress)?;
     let version = match parts.version {
         http::Version::HTTP_10 | http::Version::HTTP_09 => HttpVersion::Http10,
         http::Version::HTTP_2 => HttpVersion::Http2,
@@ -314,6 +315,8 @@ async fn connect(
         pins: Arc::clone(&request.pins),
         chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
+        proxy: request.proxy_for(&outgoing.uri).cloned(),
+        forwards: request.forwarding(&outgoing.uri).is_some(),
         several_writes: outgoing.is_https()
             || outgoing.body.is_some()
             || request.http_version == HttpVersions::Http2,
@@ -356,7 +359,17 @@ pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Fa
     })
 }
 
-/// The request as hyper sends it: for HTTP/1 in origin form, `host` first.
+/// A proxy that is sent the request itself says by the response that it wants to know who asks.
+fn proxy_authorized(status: StatusCode, progress: &Progress) -> Result<(), Failure> {
+    let wire = progress.wire.lock();
+    if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED || !wire.way.is_some_and(|way| way.forwards) {
+        return Ok(());
+    }
+    Err(proxy::unauthorized(&wire))
+}
+
+/// The request as hyper sends it: for HTTP/1 in origin form, or in absolute form to a proxy that sends it
+/// on, `host` first.
 pub(super) fn http_request(
     request: &Request,
     outgoing: &Outgoing,
@@ -367,6 +380,7 @@ pub(super) fn http_request(
     let target = outgoing.uri.path_and_query().cloned().ok_or_else(invalid)?;
     let body = outgoing.body.clone().unwrap_or_default();
     let given = outgoing.headers.as_ref().unwrap_or(&request.headers);
+    let forwarding = request.forwarding(&outgoing.uri);
     let mut request = http::Request::new(Full::new(body));
     let mut headers = HeaderMap::with_capacity(given.len() + 2);
     if !given.contains_key(header::HOST) {
@@ -375,6 +389,9 @@ pub(super) fn http_request(
     for (name, value) in given {
         headers.append(name, value.clone());
     }
+    if let Some(credentials) = forwarding.and_then(|proxy| proxy.credentials.as_ref()) {
+        headers.insert(header::PROXY_AUTHORIZATION, credentials.basic.clone());
+    }
     // hyper leaves the length out of an empty body; servers wait for one after these methods.
     if outgoing.body.as_ref().is_none_or(Bytes::is_empty)
         && matches!(outgoing.method, Method::POST | Method::PUT | Method::PATCH)
@@ -382,9 +399,10 @@ pub(super) fn http_request(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = match speaks {
-        Speaks::Http1 => Uri::from(target),
-        Speaks::Http2 => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
+    *request.uri_mut() = match (speaks, forwarding) {
+        (Speaks::Http1, Some(_)) => outgoing.uri.clone(),
+        (Speaks::Http1, None) => Uri::from(target),
+        (Speaks::Http2, _) => http2_uri(&outgoing.uri, target, &mut headers).ok_or_else(invalid)?,
     };
     *request.headers_mut() = headers;
     Ok(request)

@@ -13,8 +13,8 @@ use hyper::rt::Executor;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
+use super::carrier::Carrier;
 use super::progress::Wire;
 use super::request::HeadLimits;
 use super::wire::Watched;
@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
 const FRAME_SIZE: u32 = 16 * 1024;
 
 /// What the dialer gives.
-pub(super) type Dialed = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type Dialed = MaybeHttpsStream<TokioIo<Carrier>>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Which HTTP a connection speaks.

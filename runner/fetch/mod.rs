@@ -5,9 +5,10 @@
 //! Facts survive failure: the phases that ended, the addresses, the certificate, the bytes so far.
 //!
 //! The files in reading order: `request` (what is sent), `policy` (where to at all), `name_servers` (who is asked),
-//! `resolve` (a name's addresses), `pins` (the user's own addresses), `dial` (an address's connection), `tls` (a
-//! verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by), `link` (a
-//! connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
+//! `resolve` (a name's addresses), `pins` (the user's own addresses), `proxy` (through whom), `carrier` (a connection
+//! that knows of a proxy), `dial` (an address's connection), `tunnel` (a proxy's connection becomes one to the target),
+//! `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by),
+//! `link` (a connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
@@ -20,7 +21,10 @@ mod policy;
 mod name_servers;
 mod resolve;
 mod pins;
+mod proxy;
+mod carrier;
 mod dial;
+mod tunnel;
 mod tls;
 mod facts;
 mod wire;
@@ -59,6 +63,7 @@ pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::policy::{AddressPolicy, Network};
 use self::pool::Pool;
 use self::progress::Progress;
+pub use self::proxy::proxy_secrets;
 use self::redirect::Trail;
 pub use self::request::{
     ClientPem, DEFAULT_BODY_LIMIT, DEFAULT_DECOMPRESSION_RATIO_LIMIT, DEFAULT_HEADER_LIMIT,
@@ -200,6 +205,7 @@ impl Fetcher {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
         };
+        let failure = failure.map(|failure| progress.told(failure));
         progress.settle_hop(false, clock);
         progress.exchange.kept_headers = Arc::clone(&request.response_headers);
         progress.finish(failure, clock.now())

@@ -83,7 +83,7 @@ impl Network {
         Ok(network)
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.begin.is_ipv4() == address.is_ipv4() && self.masked(address) == self.masked(self.begin)
     }
 

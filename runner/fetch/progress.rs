@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 
 use super::body::KeptBody;
 use super::facts;
+use super::proxy;
 use super::tls::{HandshakeRecorder, Shown};
 use super::wire::Violation;
 use crate::clock::{Clock, Instant};
@@ -30,6 +31,15 @@ pub(super) enum Stage {
     FirstByte,
     /// Reading the body.
     Transfer,
+}
+
+/// How a request goes through a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// Whether the proxy is sent the request itself, instead of carrying a connection.
+    pub(super) forwards: bool,
+    /// Whether anything has come from beyond a proxy that carries a connection.
+    pub(super) is_heard: bool,
 }
 
 /// What the dialer and the connection tell of one request.
@@ -55,6 +65,8 @@ pub(super) struct WireState {
     pub(super) violation: Option<Violation>,
     /// Which of its connection's exchanges this is, from 0.
     pub(super) exchange: u32,
+    /// How the request goes through a proxy; none where it does not.
+    pub(super) way: Option<Way>,
 }
 
 /// A share of what the dialer and the connection tell.
@@ -65,9 +77,9 @@ impl Wire {
     /// The next exchange begins on a connection that stands.
     pub(super) fn begin_exchange(&self) {
         let mut state = self.lock();
-        let WireState { stage, connected_at, remote_addr, exchange, .. } = *state;
+        let WireState { stage, connected_at, remote_addr, exchange, way, .. } = *state;
         let exchange = exchange + 1;
-        *state = WireState { stage, connected_at, remote_addr, exchange, ..WireState::default() };
+        *state = WireState { stage, connected_at, remote_addr, exchange, way, ..WireState::default() };
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, WireState> {
@@ -196,6 +208,11 @@ impl Progress {
             }
         };
         Failure::new(kind, message)
+    }
+
+    /// A failure of the current request as it is to be told: a proxy's is not the target's.
+    pub(super) fn told(&self, failure: Failure) -> Failure {
+        proxy::seen_through(failure, &self.wire.lock(), self.first_byte.is_some())
     }
 
     /// The current request ended, well or not: its facts and phases go into the exchange.

@@ -11,17 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
 use hyper::body::Bytes;
 
 pub use self::error::RequestError;
 use super::pins::Pins;
 use super::policy::AddressPolicy;
+use super::proxy::Proxy;
 use super::tls::{self, TlsTemplate};
 
 /// Names the program to servers.
-const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("probity/", env!("CARGO_PKG_VERSION"));
 
 /// Requests so far that keep their connections.
 static REUSING: AtomicU64 = AtomicU64::new(0);
@@ -89,6 +90,10 @@ pub struct RequestSpec {
     pub resolve: Vec<(String, String)>,
     /// Which addresses may be connected to.
     pub address_policy: AddressPolicy,
+    /// The proxy to go through, with its credentials; none where it is empty. Default none.
+    pub proxy_url: Option<String>,
+    /// What does not go through the proxy.
+    pub no_proxy: Vec<String>,
 }
 
 impl fmt::Debug for RequestSpec {
@@ -136,6 +141,8 @@ impl Default for RequestSpec {
             dns_servers: Vec::new(),
             resolve: Vec::new(),
             address_policy: AddressPolicy::default(),
+            proxy_url: None,
+            no_proxy: Vec::new(),
         }
     }
 }
@@ -227,6 +234,7 @@ pub struct Request {
     pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
+    pub(super) proxy: Option<Arc<Proxy>>,
 }
 
 impl Request {
@@ -253,6 +261,8 @@ impl Request {
             dns_servers,
             resolve,
             address_policy,
+            proxy_url,
+            no_proxy,
         } = spec;
         let mut problems = Vec::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
@@ -271,6 +281,7 @@ impl Request {
                 problems.push(RequestError::Resolve { key, reason });
             }
         }
+        let proxy = Proxy::build(proxy_url.as_deref(), &no_proxy, &mut problems);
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
             Some(tls) if problems.is_empty() => Ok(Self {
@@ -296,9 +307,21 @@ impl Request {
                 dns_servers,
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
+                proxy: proxy.map(Arc::new),
             }),
             _ => Err(problems),
         }
+    }
+
+    /// The proxy that a URL is asked for through; none for the URL's own host.
+    pub(super) fn proxy_for(&self, uri: &Uri) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref().filter(|proxy| proxy.serves(uri))
+    }
+
+    /// The proxy that is sent the request itself, to send it on, instead of carrying a connection. None that does
+    /// would speak HTTP/2 without TLS.
+    pub(super) fn forwarding(&self, uri: &Uri) -> Option<&Arc<Proxy>> {
+        self.proxy_for(uri).filter(|proxy| proxy.forwards(uri) && self.http_version != HttpVersions::Http2)
     }
 
     /// The method of the first request.
@@ -314,6 +337,11 @@ impl Request {
     /// The headers of the first request, but for `host` and `content-length`. Their values may be secrets.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// What is sent beside the headers and the body that nobody should see: to a proxy.
+    pub fn other_secrets(&self) -> Vec<String> {
+        self.proxy.as_ref().map_or_else(Vec::new, |proxy| proxy.secrets())
     }
 
     /// The body of the first request. It may be a secret.

@@ -240,8 +240,20 @@ pub(super) struct Shown {
     pub(super) ocsp_stapled: bool,
     /// Whether the runner had no authority to verify with.
     pub(super) no_roots: bool,
-    /// Whether the other side asked for a client certificate.
-    pub(super) client_certificate_asked: bool,
+    /// Whether the other side asked who we are.
+    pub(super) client: Client,
+}
+
+/// What became of the client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Client {
+    /// Nobody asked for one.
+    #[default]
+    NotAsked,
+    /// The other side asked, and there was none to be shown.
+    Nameless,
+    /// The other side asked, and was shown one.
+    Named,
 }
 
 /// Verifies as rustls does and remembers what it saw. One serves one handshake.
@@ -324,9 +336,11 @@ impl ServerCertVerifier for HandshakeRecorder {
 }
 
 impl ResolvesClientCert for HandshakeRecorder {
-    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.shown().client_certificate_asked = true;
-        self.client.clone()
+    fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // One whose key signs in no way that the other side takes is not shown by TLS either.
+        let client = self.client.clone().filter(|client| client.key.choose_scheme(schemes).is_some());
+        self.shown().client = if client.is_some() { Client::Named } else { Client::Nameless };
+        client
     }
 
     fn has_certs(&self) -> bool {

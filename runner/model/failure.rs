@@ -70,6 +70,14 @@ error_kinds! {
     ConnectDenied = "connect_denied", Connect, Unknown;
     /// The connection failed in some other way.
     ConnectFailed = "connect_failed", Connect, Unknown;
+    /// The proxy cannot be reached, does not connect to the target, or closes the connection before an answer came.
+    ProxyRefused = "proxy_refused", Connect, Unknown;
+    /// The proxy wants credentials, or others.
+    ProxyAuth = "proxy_auth", Connect, Unknown;
+    /// The proxy's answer makes no sense.
+    ProxyMalformed = "proxy_malformed", Connect, Unknown;
+    /// The proxy did not connect, or nothing came through it, before the deadline.
+    ProxyTimeout = "proxy_timeout", Connect, Unknown;
     /// The certificate has expired.
     TlsExpired = "tls_expired", Tls, Down;
     /// The certificate is not valid yet.

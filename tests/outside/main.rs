@@ -32,15 +32,18 @@ mod exit_codes;
 mod explain;
 mod hostile_network;
 mod hostile_plugins;
+mod hostile_routes;
 mod httpbin;
 mod list;
 mod lock;
+mod openssl;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
 mod probe;
+mod proxies;
 mod readers;
 mod records;
 mod reload;

@@ -20,6 +20,7 @@ mod python;
 mod rows;
 mod server;
 mod wait;
+mod wanted;
 #[allow(unreachable_pub, reason = "the library's own tests share it, from another place")]
 pub(crate) mod wat_guest;
 
@@ -31,4 +32,5 @@ pub(crate) use python::{Python, leave_out, python_or_leave_out, say_left_out};
 pub(crate) use rows::{Row, Rows, parquet_files, read_rows};
 pub(crate) use server::{Request, Server};
 pub(crate) use wait::{LONG, until};
+pub(crate) use wanted::{differences, inline};
 pub(crate) use wat_guest::{Guest, PASS};

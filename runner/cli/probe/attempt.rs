@@ -156,6 +156,7 @@ fn mask(
         .map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
+        .chain(request.other_secrets().into_iter().map(|text| ("proxy-authorization".to_owned(), text)))
         .collect();
     let sent = sent.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let body = request.body().map(|body| String::from_utf8_lossy(body));

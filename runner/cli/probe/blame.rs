@@ -120,7 +120,11 @@ fn phase_of(kind: ErrorKind, exchange: &Exchange) -> Option<Phase> {
         | ErrorKind::ConnectReset
         | ErrorKind::NetworkUnreachable
         | ErrorKind::ConnectDenied
-        | ErrorKind::ConnectFailed => Some(Phase::Connect),
+        | ErrorKind::ConnectFailed
+        | ErrorKind::ProxyRefused
+        | ErrorKind::ProxyAuth
+        | ErrorKind::ProxyMalformed
+        | ErrorKind::ProxyTimeout => Some(Phase::Connect),
         ErrorKind::TlsTimeout => Some(Phase::Tls),
         ErrorKind::RedirectLimit | ErrorKind::RedirectInvalid | ErrorKind::RedirectDowngrade => {
             Some(Phase::FirstByte)
@@ -162,6 +166,7 @@ mod tests {
         let cases = [
             (ErrorKind::DnsNxdomain, Some(Phase::Dns)),
             (ErrorKind::ConnectRefused, Some(Phase::Connect)),
+            (ErrorKind::ProxyAuth, Some(Phase::Connect)),
             (ErrorKind::TlsExpired, Some(Phase::Tls)),
             (ErrorKind::TlsTimeout, Some(Phase::Tls)),
             (ErrorKind::Timeout, Some(Phase::FirstByte)),

@@ -120,6 +120,9 @@ fn names(attempt: &Attempt, page: &mut Page) {
     let exchange = &attempt.row.exchange;
     match (attempt.host(), exchange.phases.dns) {
         (None, _) => page.line("dns", "none: the URL has an address"),
+        (Some(host), None) if exchange.remote_addr.is_some() => {
+            page.line("dns", &format!("{host} was not resolved here"));
+        }
         (Some(host), took) => {
             let answers = match exchange.dns_answers {
                 Some(1) => "1 address".to_owned(),

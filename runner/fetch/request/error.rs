@@ -83,6 +83,20 @@ pub enum RequestError {
         /// What is wrong with it, or with the address.
         reason: &'static str,
     },
+    /// The proxy cannot be used. Its URL may be a secret, so it is not repeated.
+    #[error("proxy_url cannot be used: {reason}")]
+    ProxyUrl {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// What is not to go through the proxy cannot be read.
+    #[error("no_proxy cannot be used: {reason}")]
+    NoProxy {
+        /// Which item of the list.
+        index: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {reason}")]
     Tls {

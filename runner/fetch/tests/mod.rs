@@ -11,6 +11,7 @@ mod name_servers;
 mod names;
 mod pins;
 mod plain;
+mod proxies;
 mod redirects;
 mod reuse;
 mod secure;

@@ -47,10 +47,10 @@ impl HeadScan {
                 }
                 b'\r' => {}
                 byte => {
-                    if !self.past_status_line {
-                        if let Some(digit) = self.line.checked_sub(9).and_then(|at| self.code.get_mut(at)) {
-                            *digit = *byte;
-                        }
+                    if !self.past_status_line
+                        && let Some(digit) = self.line.checked_sub(9).and_then(|at| self.code.get_mut(at))
+                    {
+                        *digit = *byte;
                     }
                     self.line += 1;
                 }

@@ -94,6 +94,8 @@ pub(super) fn build(
             .address_policy
             .clone()
             .map_or_else(|| settings.address_policy.clone(), AddressPolicy::from),
+        proxy_url: text.proxy_url.as_ref().map(|url| url.value.expose().to_owned()),
+        no_proxy: text.no_proxy.iter().map(|entry| entry.value.clone()).collect(),
     };
     match Request::build(spec) {
         Ok(request) => Some(BuiltRequest { request, fingerprint, key_print }),
@@ -108,6 +110,10 @@ pub(super) fn build(
 }
 
 fn check_ranges(text: &RequestText, site: Site<'_>, diagnostics: &mut Diagnostics) {
+    if let Some(entry) = text.no_proxy.first().filter(|_| text.proxy_url.is_none()) {
+        let message = "\"no_proxy\" says what does not go through \"proxy_url\", which is not given";
+        diagnostics.add(Diagnostic::warning(Code::Suspicious, entry.place(site.document), message));
+    }
     let mut add = |place: Place, message: &str| {
         diagnostics.add(Diagnostic::error(Code::BadValue, place, message));
     };
@@ -221,6 +227,12 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         }
         RequestError::Resolve { key, .. } => {
             text.resolve.get(key).map_or_else(file, |address| address.place(site.document))
+        }
+        RequestError::ProxyUrl { .. } => {
+            site.document.hidden_place_or_file(text.proxy_url.as_ref().and_then(|url| url.span.as_ref()))
+        }
+        RequestError::NoProxy { index, .. } => {
+            text.no_proxy.get(*index).map_or_else(file, |entry| entry.place(site.document))
         }
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {

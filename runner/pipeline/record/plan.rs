@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::check::RecordRules;
 use crate::config::{Code, Diagnostic, Diagnostics, Document, Hidden, Located, Place, SecretTexts};
-use crate::fetch::RequestText;
+use crate::fetch::{RequestText, proxy_secrets};
 use crate::model::Outcome;
 use crate::pipeline::config::{PipelineText, RecordText, RecordWhenText};
 
@@ -115,5 +115,8 @@ fn credentials(request: &RequestText) -> impl Iterator<Item = (String, String)> 
     let auth = request.auth.as_ref().map(|auth| &auth.value);
     let token = auth.and_then(|auth| auth.bearer.as_ref());
     let password = auth.and_then(|auth| auth.basic.as_ref()).map(|basic| &basic.password);
-    [token, password].into_iter().flatten().map(|text| ("authorization".to_owned(), text.expose().to_owned()))
+    let own = [token, password].into_iter().flatten().map(|text| text.expose().to_owned());
+    let to_proxy = request.proxy_url.iter().flat_map(|url| proxy_secrets(url.value.expose()));
+    own.map(|text| ("authorization".to_owned(), text))
+        .chain(to_proxy.map(|text| ("proxy-authorization".to_owned(), text)))
 }

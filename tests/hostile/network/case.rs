@@ -265,6 +265,9 @@ pub(crate) struct Expect {
     pub(crate) error_kind: Kinds,
     /// The status of the last response.
     pub(crate) http_status: Option<i64>,
+    /// Whether the fault may come before the client has read the head, which is lost with it then.
+    #[serde(default)]
+    pub(crate) may_lose_head: bool,
     /// Columns and their values.
     #[serde(default)]
     pub(crate) columns: Map<String, Value>,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{LONG, Project, Row, Running, SIGINT, leave_out, python_or_leave_out};
+use crate::support::{
+    LONG, Project, Row, Running, SIGINT, differences, inline, leave_out, python_or_leave_out,
+};
 
 /// All cases.
 #[derive(Deserialize)]
@@ -32,12 +34,6 @@ struct Case {
     #[serde(default)]
     checks: Vec<Value>,
     row: Row,
-    #[serde(default)]
-    least: Row,
-    #[serde(default)]
-    absent: Vec<String>,
-    #[serde(default)]
-    shrunk: bool,
 }
 
 /// The server; it ends with its test.
@@ -86,22 +82,9 @@ impl Drop for Httpbin {
     }
 }
 
-/// A value in a pipeline file.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
-        Value::Object(pairs) => {
-            let pair = |(key, value): (&String, &Value)| format!("{} = {}", json!(key), inline(value));
-            format!("{{ {} }}", pairs.iter().map(pair).collect::<Vec<_>>().join(", "))
-        }
-        scalar => scalar.to_string(),
-    }
-}
-
 impl Case {
     /// The pipeline of the case.
-    fn pipeline(&self, origin: &str, elsewhere: &str) -> String {
-        let path = self.path.replace("{origin}", origin).replace("{elsewhere}", elsewhere);
+    fn pipeline(&self, origin: &str) -> String {
         let mut checks = self.checks.clone();
         if let Value::Object(pointers) = &self.json {
             let assert = pointers.iter().map(|(path, value)| json!({ "path": path, "equals": value }));
@@ -110,54 +93,9 @@ impl Case {
         if !self.contains.is_empty() {
             checks.push(json!({ "plugin": "body", "config": { "contains": self.contains } }));
         }
-        let target = json!({ "url": format!("{origin}{path}"), "name": self.name });
-        let request = if self.request.is_null() { json!({}) } else { self.request.clone() };
-        format!(
-            "request = {}\nsources = [{{ targets = [{}] }}]\nchecks = {}\n",
-            inline(&request),
-            inline(&target),
-            inline(&json!(checks))
-        )
-    }
-
-    /// What of the row is not as it should be.
-    fn differences(&self, row: &Row, origin: &str, elsewhere: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for (column, wanted) in &self.row {
-            let wanted = match wanted.as_str() {
-                Some(text) => json!(text.replace("{origin}", origin).replace("{elsewhere}", elsewhere)),
-                None => wanted.clone(),
-            };
-            if !is_as_wanted(&row[column], &wanted) {
-                found.push(format!("{column} is {}, not {wanted}", row[column]));
-            }
-        }
-        for (column, least) in &self.least {
-            if row[column].as_i64() < least.as_i64() {
-                found.push(format!("{column} is {}, less than {least}", row[column]));
-            }
-        }
-        let absent = self.absent.iter().filter(|column| !row[column.as_str()].is_null());
-        found.extend(absent.map(|column| format!("{column} is {}, not null", row[column])));
-        if self.shrunk && row["body_bytes"].as_i64() >= row["decoded_bytes"].as_i64() {
-            found.push(format!("{} bytes became {}", row["body_bytes"], row["decoded_bytes"]));
-        }
-        found
-    }
-}
-
-fn is_as_wanted(is: &Value, wanted: &Value) -> bool {
-    match (is, wanted) {
-        (Value::Object(is), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| is.get(key).is_some_and(|is| is_as_wanted(is, wanted)))
-        }
-        (Value::String(is), Value::String(wanted)) => {
-            match wanted.strip_prefix('*').and_then(|wanted| wanted.strip_suffix('*')) {
-                Some(part) => is.contains(part),
-                None => is == wanted,
-            }
-        }
-        (is, wanted) => is == wanted,
+        let target = json!({ "url": format!("{origin}{}", self.path), "name": self.name });
+        let (request, target, checks) = (inline(&self.request), inline(&target), inline(&json!(checks)));
+        format!("request = {request}\nsources = [{{ targets = [{target}] }}]\nchecks = {checks}\n")
     }
 }
 
@@ -169,11 +107,12 @@ fn every_answer_of_httpbin_makes_the_row_that_it_should() {
     else {
         return;
     };
-    let cases: Cases = toml::from_str(include_str!("cases.toml")).unwrap();
     let origin = format!("http://127.0.0.1:{}", httpbin.port);
     let elsewhere = format!("http://localhost:{}", httpbin.port);
+    let text = include_str!("cases.toml").replace("{origin}", &origin).replace("{elsewhere}", &elsewhere);
+    let cases: Cases = toml::from_str(&text).unwrap();
     for case in &cases.case {
-        project.write(&format!("pipelines/{}.toml", case.name), case.pipeline(&origin, &elsewhere));
+        project.write(&format!("pipelines/{}.toml", case.name), case.pipeline(&origin));
     }
     project.run(&["run", "--once"]).expect_code(1);
     let rows = project.rows();
@@ -181,7 +120,7 @@ fn every_answer_of_httpbin_makes_the_row_that_it_should() {
     let mut told = String::new();
     for case in &cases.case {
         let row = rows.the_row(&case.name);
-        for difference in case.differences(row, &origin, &elsewhere) {
+        for difference in differences(row, &case.row) {
             let verdicts = rows.checks.iter().filter(|check| check["seq"] == row["seq"]);
             let verdicts: String = verdicts
                 .map(|check| format!("\n    {}: {}", check["check_name"], check["message"]))

@@ -361,6 +361,8 @@ impl Checker<'_> {
             | RequestError::ServerName { .. }
             | RequestError::Resolve { .. }
             | RequestError::DnsServers
+            | RequestError::ProxyUrl { .. }
+            | RequestError::NoProxy { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
