@@ -10,7 +10,7 @@
 //! `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by),
 //! `link` (a connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
-//! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
+//! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far), `classify` (which kind a
 //! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
 
 mod config;
@@ -33,11 +33,14 @@ mod body;
 mod budget;
 mod decode;
 mod redirect;
+mod oauth;
 mod progress;
 mod classify;
 mod limits;
 mod retry;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +52,13 @@ use url::Url;
 use self::budget::BodyMemory;
 pub use self::config::{
     AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
-    NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    NetworksText, OAuthStyleText, OAuthText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
 };
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::name_servers::{DnsServer, SystemDns};
+pub use self::oauth::OAuthSpec;
+use self::oauth::Token;
 pub use self::policy::{AddressPolicy, Network};
 use self::pool::Pool;
 use self::progress::Progress;
@@ -182,7 +187,7 @@ impl Fetcher {
             let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
             return progress.finish(Some(late), began);
         }
-        let run = self.run(request, target_url, &mut progress, clock);
+        let run = self.run(request, target_url, &mut progress, deadline, clock);
         let failure = match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
@@ -193,22 +198,64 @@ impl Fetcher {
         progress.finish(failure, clock.now())
     }
 
+    /// As [`Fetcher::fetch`], for a fetch within another one: of a type of its own, which that one can contain.
+    fn fetch_within<'a>(
+        &'a self,
+        request: &'a Request,
+        url: &'a str,
+        deadline: Instant,
+        clock: &'a Clock,
+    ) -> Pin<Box<dyn Future<Output = Exchange> + Send + 'a>> {
+        Box::pin(self.fetch(request, url, deadline, clock))
+    }
+
+    /// The token that the request is to have, if any.
+    async fn token(
+        &self,
+        request: &Request,
+        outgoing: &Outgoing,
+        progress: &mut Progress,
+        deadline: Instant,
+        clock: &Clock,
+    ) -> Result<Option<Token>, Failure> {
+        let Some(oauth) = &request.oauth else { return Ok(None) };
+        progress.begin_hop(outgoing.uri.to_string(), outgoing.method.clone(), clock.now());
+        progress.waits_for_token = true;
+        // Boxed: few need it, and the memory of every probe in flight would have room for it.
+        let token = Box::pin(oauth.token(request, self, deadline, clock)).await?;
+        progress.waits_for_token = false;
+        progress.exchange.sent_token = Some(token.secret.clone());
+        Ok(Some(token))
+    }
+
     /// One request after the other, until a response is no redirect to follow.
     async fn run(
         &self,
         request: &Request,
         target_url: &str,
         progress: &mut Progress,
+        deadline: Instant,
         clock: &Clock,
     ) -> Result<(), Failure> {
         let mut outgoing = first_request(request, target_url)?;
-        let mut own_headers = None;
+        let token = self.token(request, &outgoing, progress, deadline, clock).await?;
+        if let Some(token) = &token {
+            let headers = outgoing.headers.insert(request.headers.clone());
+            headers.insert(header::AUTHORIZATION, token.header.clone());
+        }
+        let mut own_headers = outgoing.headers.clone();
         let mut trail = Trail::default();
         let mut followed = 0;
         loop {
             progress.begin_hop(outgoing.uri.to_string(), outgoing.method.clone(), clock.now());
             let response = exchange::send(&self.shared, request, &outgoing, progress, clock).await?;
             progress.exchange.redirects = Some(followed);
+            if let (Some(oauth), Some(token), Some(head)) = (&request.oauth, &token, &progress.exchange.head)
+                && head.status == 401
+                && outgoing.carries(&token.header)
+            {
+                oauth.refused(token);
+            }
             let redirect = progress
                 .exchange
                 .head

@@ -77,6 +77,7 @@ pub(crate) fn full(seq: i64) -> ProbeResult {
         remote_addr: Some(SocketAddr::from(([127, 0, 0, 1], 443))),
         dns_answers: Some(2),
         connection_reused: Some(false),
+        sent_token: None,
         tls: Some(tls()),
     };
     ProbeResult { exchange: Arc::new(exchange), ..empty(seq) }

@@ -141,6 +141,7 @@ fn exchange() -> BoxedStrategy<Exchange> {
                 remote_addr,
                 dns_answers,
                 connection_reused,
+                sent_token: None,
                 tls,
             }
         })

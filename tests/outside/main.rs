@@ -34,6 +34,7 @@ mod hostile_peers;
 mod hostile_plugins;
 mod list;
 mod lock;
+mod oauth;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;

@@ -139,6 +139,8 @@ impl ExchangeLine {
             remote_addr,
             dns_answers,
             connection_reused,
+            // A record has no secret.
+            sent_token: _,
             tls,
         } = exchange;
         Self {
@@ -189,6 +191,7 @@ impl ExchangeLine {
             remote_addr: self.remote_addr,
             dns_answers: self.dns_answers,
             connection_reused: self.connection_reused,
+            sent_token: None,
             tls: self.tls.map(TlsLine::into_facts).transpose()?,
         })
     }
