@@ -329,6 +329,40 @@ fn n14_n16_peers_that_do_nothing_cost_nothing() {
 }
 
 #[test]
+fn n2_names_that_nobody_answers_for_hold_up_no_others() {
+    // More than have a turn at the same time, for as long as they may take.
+    const DEAD: usize = 600;
+    let (mut cases, ..) = playable();
+    cases.retain(|case| ["dns-silence", "dns-silence-for-aaaa"].contains(&case.name.as_str()));
+    let network = Network::start(&cases, |_| String::new());
+    let project = Project::new();
+    for (Played { case, url, request, seen, .. }, (count, every)) in
+        network.played.iter().zip([(DEAD, "4s"), (5, "500ms")])
+    {
+        assert!(seen.all().is_empty() && (count == DEAD) == (case.name == "dns-silence"));
+        let targets: String = (0..count).map(|n| format!("\"{url}{n}\",\n")).collect();
+        let text = format!(
+            "[schedule]\nevery = \"{every}\"\n[request]\ntimeout = \"{TIMEOUT_MS}ms\"\n{request}\n\
+             [[sources]]\ntargets = [\n{targets}]\n"
+        );
+        project.write(&format!("pipelines/{}.toml", case.name), text);
+    }
+    let mut running = project.start(&["run"]);
+    running.until(LONG, "probes of the others", || (network.played[1].seen.all().len() >= 75).then_some(()));
+    stop(running);
+    let rows = project.rows();
+    rows.expect_whole();
+    let (dead, others): (Vec<_>, Vec<_>) =
+        rows.probes.iter().partition(|row| row["pipeline"] == "dns-silence");
+    assert!(dead.len() >= DEAD && dead.iter().all(|row| row["error_kind"] == "dns_timeout"));
+    for row in others {
+        assert_eq!(row["outcome"], "up", "{row:?}");
+        // With no turn until another one's deadline, it would be that long.
+        assert!(row["total_us"].as_i64().is_some_and(|total| total < TIMEOUT_MS * 500), "{row:?}");
+    }
+}
+
+#[test]
 fn n58_n60_a_thousand_bombs_and_endless_bodies_at_once_stay_small() {
     let parts = ["brotli-bomb", "gzip-endless", "body-endless", "bomb-twice"];
     let (mut cases, ..) = playable();
