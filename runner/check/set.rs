@@ -356,6 +356,9 @@ impl CheckSet {
         if !self.secrets.is_empty() {
             mask(&self.secrets, &mut answer);
         }
+        if let Some(token) = &observed.exchange.sent_token {
+            mask(&SecretTexts::new([token.expose()]), &mut answer);
+        }
         answer
     }
 

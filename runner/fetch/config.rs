@@ -115,6 +115,8 @@ config_table! {
         bearer: Option<Hidden>,
         /// A user's name and password (RFC 7617).
         basic: Option<BasicText>,
+        /// A token that is fetched first (RFC 6749 section 4.4).
+        oauth2: Option<OAuthText>,
     }
 }
 
@@ -125,6 +127,40 @@ config_table! {
         username: Hidden,
         /// The password.
         password: Hidden,
+    }
+}
+
+config_table! {
+    /// A bearer token by the credentials of a client of its own. It is fetched within the attempt's time when there is
+    /// none, once for all targets, kept until shortly before it expires (5 minutes where the endpoint does not say
+    /// when), and dropped when a target answers with 401. The endpoint is asked as targets are (`dns`, `resolve`,
+    /// `proxy_url`, `address_policy`, `tls.ca_file`, `tls.min_version`), and its certificate is always verified. Where
+    /// there is no token, the target is not asked: the attempt is `unknown` with `oauth`.
+    pub struct OAuthText, "oauth2" {
+        /// Where tokens come from.
+        token_url: Located<String>,
+        /// Who asks.
+        client_id: Hidden,
+        /// Its secret.
+        client_secret: Hidden,
+        /// What for: `scope`.
+        scopes: Vec<Located<String>>,
+        /// Whom the token is for: the parameter `audience`, which some providers want.
+        audience: Option<Hidden>,
+        /// More parameters, as the provider wants them.
+        params: BTreeMap<String, Located<Hidden>>,
+        /// Where the credentials are.
+        auth_style: OAuthStyleText = r#""basic""#,
+    }
+}
+
+config_enum! {
+    /// Where a client's credentials are.
+    pub enum OAuthStyleText {
+        /// In a header, as a user's name and password.
+        Basic = "basic",
+        /// In the body, as `client_id` and `client_secret`.
+        Body = "body",
     }
 }
 
@@ -150,7 +186,7 @@ config_enum! {
     pub enum RetryOnText {
         /// Name resolution.
         Dns = "dns",
-        /// Making or keeping the connection.
+        /// Making or keeping the connection; a proxy's faults, and a token that could not be fetched, too.
         Connect = "connect",
         /// The TLS handshake and the certificate.
         Tls = "tls",

@@ -50,6 +50,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether it says by this value who asks.
+    pub(super) fn carries(&self, authorization: &HeaderValue) -> bool {
+        let headers = self.headers.as_ref();
+        headers.and_then(|headers| headers.get(header::AUTHORIZATION)) == Some(authorization)
+    }
+
     pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }

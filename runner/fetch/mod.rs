@@ -11,9 +11,9 @@
 //! `link` (a connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
 //! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
-//! `redirect` (where to next, and what may go there), `progress` (what is known so far), `classify` (which kind a
-//! failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz` (what holds whatever the
-//! other side sends).
+//! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far),
+//! `classify` (which kind a failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz`
+//! (what holds whatever the other side sends).
 
 mod config;
 mod request;
@@ -36,6 +36,7 @@ mod body;
 mod budget;
 mod decode;
 mod redirect;
+mod oauth;
 mod progress;
 mod classify;
 mod limits;
@@ -43,6 +44,8 @@ mod retry;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,12 +57,15 @@ use url::Url;
 use self::budget::BodyMemory;
 pub use self::config::{
     AddressPolicyText, AddressesText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText,
-    IpVersionText, NetworksText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    IpVersionText, NetworksText, OAuthStyleText, OAuthText, RequestText, RetryOnText, RetryText, TlsText,
+    TlsVersionText,
 };
 use self::dial::Chosen;
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::name_servers::{DnsServer, SystemDns};
+pub use self::oauth::OAuthSpec;
+use self::oauth::Token;
 pub use self::policy::{AddressPolicy, Network};
 use self::pool::Pool;
 use self::progress::Progress;
@@ -200,7 +206,7 @@ impl Fetcher {
             let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
             return progress.finish(Some(late), began);
         }
-        let run = self.run(request, target_url, chosen, &mut progress, clock);
+        let run = self.run(request, target_url, chosen, &mut progress, deadline, clock);
         let failure = match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
@@ -211,6 +217,36 @@ impl Fetcher {
         progress.finish(failure, clock.now())
     }
 
+    /// As [`Fetcher::fetch`], for a fetch within another one: of a type of its own, which that one can contain.
+    fn fetch_within<'a>(
+        &'a self,
+        request: &'a Request,
+        url: &'a str,
+        deadline: Instant,
+        clock: &'a Clock,
+    ) -> Pin<Box<dyn Future<Output = Exchange> + Send + 'a>> {
+        Box::pin(self.fetch(request, url, deadline, clock))
+    }
+
+    /// The token that the request is to have, if any.
+    async fn token(
+        &self,
+        request: &Request,
+        outgoing: &Outgoing,
+        progress: &mut Progress,
+        deadline: Instant,
+        clock: &Clock,
+    ) -> Result<Option<Token>, Failure> {
+        let Some(oauth) = &request.oauth else { return Ok(None) };
+        progress.begin_hop(outgoing.uri.to_string(), outgoing.method.clone(), clock.now());
+        progress.waits_for_token = true;
+        // Boxed: few need it, and the memory of every probe in flight would have room for it.
+        let token = Box::pin(oauth.token(request, self, deadline, clock)).await?;
+        progress.waits_for_token = false;
+        progress.exchange.sent_token = Some(token.secret.clone());
+        Ok(Some(token))
+    }
+
     /// One request after the other, until a response is no redirect to follow.
     async fn run(
         &self,
@@ -218,17 +254,29 @@ impl Fetcher {
         target_url: &str,
         chosen: Option<Chosen>,
         progress: &mut Progress,
+        deadline: Instant,
         clock: &Clock,
     ) -> Result<(), Failure> {
         let mut outgoing = first_request(request, target_url)?;
         outgoing.chosen = chosen;
-        let mut own_headers = None;
+        let token = self.token(request, &outgoing, progress, deadline, clock).await?;
+        if let Some(token) = &token {
+            let headers = outgoing.headers.insert(request.headers.clone());
+            headers.insert(header::AUTHORIZATION, token.header.clone());
+        }
+        let mut own_headers = outgoing.headers.clone();
         let mut trail = Trail::default();
         let mut followed = 0;
         loop {
             progress.begin_hop(outgoing.uri.to_string(), outgoing.method.clone(), clock.now());
             let response = exchange::send(&self.shared, request, &outgoing, progress, clock).await?;
             progress.exchange.redirects = Some(followed);
+            if let (Some(oauth), Some(token), Some(head)) = (&request.oauth, &token, &progress.exchange.head)
+                && head.status == 401
+                && outgoing.carries(&token.header)
+            {
+                oauth.refused(token);
+            }
             let redirect = progress
                 .exchange
                 .head

@@ -97,6 +97,8 @@ pub(super) struct Progress {
     pub(super) handshake: Option<Arc<HandshakeRecorder>>,
     /// The body of the last response.
     pub(super) body: KeptBody,
+    /// Whether the attempt waits for a token: the target has not been asked yet.
+    pub(super) waits_for_token: bool,
     /// Whether the body waits for memory, not for the other side.
     pub(super) waits_for_memory: bool,
     /// The current request's phases that are not the dialer's.
@@ -120,6 +122,7 @@ impl Progress {
             wire: Wire::default(),
             handshake: None,
             body: KeptBody::default(),
+            waits_for_token: false,
             waits_for_memory: false,
             tls: None,
             first_byte: None,
@@ -191,6 +194,10 @@ impl Progress {
                 let message = "other bodies had all of body_memory until the deadline";
                 (ErrorKind::LocalMemory, message.to_owned())
             }
+            _ if self.waits_for_token => (
+                ErrorKind::OAuth,
+                "there is no token for the target: none came before the deadline".to_owned(),
+            ),
             Stage::Dns => (ErrorKind::DnsTimeout, "the name was not resolved before the deadline".to_owned()),
             Stage::Connect => {
                 (ErrorKind::ConnectTimeout, format!("{whom} did not answer before the deadline"))

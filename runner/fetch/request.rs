@@ -16,6 +16,7 @@ use http::{Method, Uri};
 use hyper::body::Bytes;
 
 pub use self::error::RequestError;
+use super::oauth::{OAuth, OAuthSpec};
 use super::pins::Pins;
 use super::policy::AddressPolicy;
 use super::proxy::Proxy;
@@ -94,6 +95,8 @@ pub struct RequestSpec {
     pub proxy_url: Option<String>,
     /// What does not go through the proxy.
     pub no_proxy: Vec<String>,
+    /// Where a token comes from that is sent with every request. Default none.
+    pub oauth: Option<OAuthSpec>,
 }
 
 impl fmt::Debug for RequestSpec {
@@ -143,6 +146,7 @@ impl Default for RequestSpec {
             address_policy: AddressPolicy::default(),
             proxy_url: None,
             no_proxy: Vec::new(),
+            oauth: None,
         }
     }
 }
@@ -235,6 +239,7 @@ pub struct Request {
     pub(super) pins: Arc<Pins>,
     pub(super) address_policy: Arc<AddressPolicy>,
     pub(super) proxy: Option<Arc<Proxy>>,
+    pub(super) oauth: Option<Arc<OAuth>>,
 }
 
 impl Request {
@@ -263,6 +268,7 @@ impl Request {
             address_policy,
             proxy_url,
             no_proxy,
+            oauth,
         } = spec;
         let mut problems = Vec::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
@@ -282,6 +288,7 @@ impl Request {
             }
         }
         let proxy = Proxy::build(proxy_url.as_deref(), &no_proxy, &mut problems);
+        let oauth = oauth.and_then(|spec| OAuth::build(spec).map_err(|problem| problems.push(problem)).ok());
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
             Some(tls) if problems.is_empty() => Ok(Self {
@@ -308,6 +315,7 @@ impl Request {
                 pins: Arc::new(pins),
                 address_policy: Arc::new(address_policy),
                 proxy: proxy.map(Arc::new),
+                oauth: oauth.map(Arc::new),
             }),
             _ => Err(problems),
         }
@@ -339,9 +347,10 @@ impl Request {
         &self.headers
     }
 
-    /// What is sent beside the headers and the body that nobody should see: to a proxy.
+    /// What is sent beside the headers and the body that nobody should see: to a proxy, to a token endpoint.
     pub fn other_secrets(&self) -> Vec<String> {
-        self.proxy.as_ref().map_or_else(Vec::new, |proxy| proxy.secrets())
+        let to_proxy = self.proxy.iter().flat_map(|proxy| proxy.secrets());
+        to_proxy.chain(self.oauth.iter().flat_map(|oauth| oauth.secrets())).collect()
     }
 
     /// The body of the first request. It may be a secret.
@@ -433,66 +442,4 @@ fn build_header(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with_headers(headers: &[(&str, &str)]) -> RequestSpec {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        RequestSpec { headers, ..RequestSpec::default() }
-    }
-
-    #[test]
-    fn defaults_are_set_where_the_user_has_none() {
-        let request =
-            Request::build(with_headers(&[("Accept", "text/html"), ("x-a", "1"), ("X-A", "2")])).unwrap();
-        assert_eq!(request.headers[header::ACCEPT], "text/html");
-        assert_eq!(request.headers[header::USER_AGENT], USER_AGENT);
-        assert_eq!(request.headers.get_all("x-a").iter().count(), 2);
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let mut spec = with_headers(&[
-            ("content-LENGTH", "3"),
-            ("Transfer-Encoding", "chunked"),
-            ("a b", "c"),
-            ("x-secret", "top\r\nsecret"),
-            ("Host", "a"),
-            ("host", "b"),
-        ]);
-        spec.method = "G ET".to_owned();
-        spec.body_limit = 0;
-        let problems = Request::build(spec).unwrap_err();
-        assert_eq!(
-            problems,
-            [
-                RequestError::Method { method: "G ET".to_owned() },
-                RequestError::HeaderForbidden { name: "content-LENGTH".to_owned() },
-                RequestError::HeaderForbidden { name: "Transfer-Encoding".to_owned() },
-                RequestError::HeaderName { name: "a b".to_owned() },
-                RequestError::HeaderValue { name: "x-secret".to_owned() },
-                RequestError::HeaderRepeated { name: "host".to_owned() },
-                RequestError::BodyLimit,
-            ]
-        );
-        assert!(problems.iter().all(|problem| !problem.to_string().contains("top")));
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        let mut spec = with_headers(&[("authorization", "s3cret")]);
-        spec.body = Some(Bytes::from_static(b"s3cret"));
-        let printed = format!("{spec:?} {:?}", Request::build(spec.clone()).unwrap());
-        assert!(printed.contains("authorization") && !printed.contains("s3cret"), "{printed}");
-    }
-
-    #[test]
-    fn a_bad_ca_file_and_server_name_are_refused() {
-        let tls = TlsOptions { ca_pem: Some(Bytes::from_static(b"no pem")), ..TlsOptions::default() };
-        let problems = Request::build(RequestSpec { tls, ..RequestSpec::default() }).unwrap_err();
-        assert!(matches!(problems[0], RequestError::CaFile { .. }), "{problems:?}");
-        let tls = TlsOptions { server_name: Some("no name".to_owned()), ..TlsOptions::default() };
-        let problems = Request::build(RequestSpec { tls, ..RequestSpec::default() }).unwrap_err();
-        assert!(matches!(problems[0], RequestError::ServerName { .. }), "{problems:?}");
-    }
-}
+mod tests;

@@ -42,6 +42,14 @@ pub(super) struct TlsTemplate {
     pub(super) server_name: Option<ServerName<'static>>,
 }
 
+impl TlsTemplate {
+    /// The same for a server that is not the target: its authorities and versions count there too, what the user
+    /// says of the target itself does not.
+    pub(super) fn for_another_server(&self) -> Self {
+        Self { insecure_skip_verify: false, client: None, server_name: None, ..self.clone() }
+    }
+}
+
 /// Checks what the user wrote about TLS.
 pub(super) fn template(options: &TlsOptions) -> Result<TlsTemplate, RequestError> {
     let TlsOptions { ca_pem, insecure_skip_verify, server_name, client, only_tls13 } = options;

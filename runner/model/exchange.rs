@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName};
 use hyper::body::Bytes;
 use twox_hash::XxHash3_64;
 
-use super::{Failure, text::cut};
+use super::{Failure, Secret, text::cut};
 
 /// Bytes of a header's value in a row: longer ones are cut.
 const LONGEST_KEPT_HEADER: usize = 1_024;
@@ -51,6 +51,8 @@ pub struct Exchange {
     pub dns_answers: Option<u32>,
     /// Whether the last request went over a connection that was open already.
     pub connection_reused: Option<bool>,
+    /// The token that was fetched for the attempt and sent: it must not be shown.
+    pub sent_token: Option<Secret>,
     /// What the last TLS handshake showed, also when it failed.
     pub tls: Option<TlsFacts>,
 }

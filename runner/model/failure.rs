@@ -78,6 +78,8 @@ error_kinds! {
     ProxyMalformed = "proxy_malformed", Connect, Unknown;
     /// The proxy did not connect, or nothing came through it, before the deadline.
     ProxyTimeout = "proxy_timeout", Connect, Unknown;
+    /// There is no OAuth token for the target, which was not asked.
+    OAuth = "oauth", Connect, Unknown;
     /// The certificate has expired.
     TlsExpired = "tls_expired", Tls, Down;
     /// The certificate is not valid yet.
@@ -149,7 +151,7 @@ error_kinds! {
 pub enum ErrorGroup {
     /// Name resolution.
     Dns,
-    /// Making or keeping the connection.
+    /// Making or keeping the connection, and what has to be there before: a proxy, a token.
     Connect,
     /// The TLS handshake and the certificate.
     Tls,

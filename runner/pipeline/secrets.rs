@@ -7,9 +7,15 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::SecretTexts;
 use crate::model::{Exchange, ProbeResult, Target};
 
-/// Masks what a row would show of secrets: a URL that is one, a response that repeats one. What checks say is
+/// Masks what a row would show of secrets: a URL that is one, a response that repeats one or the token of the attempt. What checks say is
 /// masked where they say it.
 pub(super) fn mask_row(row: &mut ProbeResult, secrets: &SecretTexts) {
+    if let Some(token) = row.exchange.sent_token.clone() {
+        let token = SecretTexts::new([token.expose()]);
+        if shows(&row.exchange, &token) {
+            mask_exchange(Arc::make_mut(&mut row.exchange), &token);
+        }
+    }
     if secrets.is_empty() {
         return;
     }

@@ -78,6 +78,7 @@ pub(crate) fn full(seq: i64) -> ProbeResult {
         address_index: Some(1),
         dns_answers: Some(2),
         connection_reused: Some(false),
+        sent_token: None,
         tls: Some(tls()),
     };
     ProbeResult { exchange: Arc::new(exchange), ..empty(seq) }

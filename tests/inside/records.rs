@@ -142,6 +142,7 @@ fn exchange() -> BoxedStrategy<Exchange> {
                 address_index: dns_answers.map(|answers| answers / 2),
                 dns_answers,
                 connection_reused,
+                sent_token: None,
                 tls,
             }
         })

@@ -39,6 +39,7 @@ mod lock;
 mod openssl;
 #[path = "../hostile/network/mod.rs"]
 mod network;
+mod oauth;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;

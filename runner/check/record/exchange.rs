@@ -142,6 +142,8 @@ impl ExchangeLine {
             address_index,
             dns_answers,
             connection_reused,
+            // A record has no secret.
+            sent_token: _,
             tls,
         } = exchange;
         Self {
@@ -194,6 +196,7 @@ impl ExchangeLine {
             address_index: self.address_index,
             dns_answers: self.dns_answers,
             connection_reused: self.connection_reused,
+            sent_token: None,
             tls: self.tls.map(TlsLine::into_facts).transpose()?,
         })
     }

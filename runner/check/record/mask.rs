@@ -141,6 +141,10 @@ impl RecordRules {
         let mut masking = Masking { secrets: self.sent.clone(), parts: BTreeSet::new() };
         let observed = Arc::make_mut(&mut record.observed);
         let exchange = Arc::make_mut(&mut observed.exchange);
+        if let Some(token) = exchange.sent_token.take() {
+            masking.secrets.add(token.expose(), Origin::Elsewhere);
+            masking.secrets = std::mem::take(&mut masking.secrets).sorted();
+        }
         if let Some(head) = &mut exchange.head {
             head.headers = self.headers(&head.headers, &mut masking);
         }

@@ -89,6 +89,7 @@ impl Attempt {
             verdicts: judgement.verdicts,
         };
         let secrets = &all_secrets(subject, &row.exchange);
+        let has_token = row.exchange.sent_token.is_some();
         let seen = mask(&mut row, &judgement.notes, subject, secrets);
         let reason = subject.maintenance.reason(started_at, &subject.target);
         Self {
@@ -97,7 +98,7 @@ impl Attempt {
             body_xxh3,
             body: row.exchange.head.is_some().then(|| Body::of(&seen)),
             path: path_of(&row.target.url),
-            request_headers: headers(&subject.request, &row.target.url, secrets),
+            request_headers: headers(&subject.request, has_token, &row.target.url, secrets),
             request_body_bytes: subject.request.body().map(hyper::body::Bytes::len),
             timeout: subject.request.timeout(),
             maintenance_reason: reason.map(|reason| secrets.mask(reason).into_owned()),
@@ -138,7 +139,8 @@ pub(super) fn civil(unix_s: i64) -> Option<String> {
 /// What is known to be secret, with what the addresses of redirects have in their queries.
 fn all_secrets(subject: &Subject, exchange: &Exchange) -> SecretTexts {
     let urls = exchange.hops.iter().map(|hop| &hop.url).chain(&exchange.final_url);
-    SecretTexts::new(subject.secrets.expose().chain(urls.flat_map(|url| secrets_of_url(url))))
+    let token = exchange.sent_token.iter().map(crate::model::Secret::expose);
+    SecretTexts::new(subject.secrets.expose().chain(token).chain(urls.flat_map(|url| secrets_of_url(url))))
 }
 
 /// Takes all that may be a secret out of a row, by the rules of records: those that the pipeline names, those that
@@ -210,7 +212,12 @@ fn path_of(url: &str) -> String {
 }
 
 /// The headers as they are sent, `host` first, the values of those that may be secrets hidden.
-fn headers(request: &Request, shown_url: &str, secrets: &SecretTexts) -> Vec<(String, String)> {
+fn headers(
+    request: &Request,
+    has_token: bool,
+    shown_url: &str,
+    secrets: &SecretTexts,
+) -> Vec<(String, String)> {
     let given: &HeaderMap = request.headers();
     let mut headers = Vec::with_capacity(given.len() + 1);
     if !given.contains_key(header::HOST) {
@@ -223,6 +230,9 @@ fn headers(request: &Request, shown_url: &str, secrets: &SecretTexts) -> Vec<(St
         let shown =
             if is_plain_header(name.as_str()) { shown_name(&text, secrets) } else { SECRET_MARK.to_owned() };
         headers.push((name.as_str().to_owned(), shown));
+    }
+    if has_token {
+        headers.push((header::AUTHORIZATION.as_str().to_owned(), SECRET_MARK.to_owned()));
     }
     if let Some(body) = request.body().filter(|body| !body.is_empty()) {
         headers.push(("content-length".to_owned(), body.len().to_string()));

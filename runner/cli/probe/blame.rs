@@ -137,6 +137,7 @@ fn phase_of(kind: ErrorKind, exchange: &Exchange) -> Option<Phase> {
             ErrorGroup::Dns => Some(Phase::Dns),
             ErrorGroup::Tls => Some(Phase::Tls),
             ErrorGroup::Local => None,
+            _ if kind == ErrorKind::OAuth => None,
             _ => {
                 let has_head = match exchange.hops.last() {
                     Some(hop) => hop.status.is_some(),

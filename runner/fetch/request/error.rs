@@ -97,6 +97,12 @@ pub enum RequestError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The token endpoint cannot be used. Its URL may be a secret, so it is not repeated.
+    #[error("token_url cannot be used: {reason}")]
+    TokenUrl {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {reason}")]
     Tls {

@@ -9,6 +9,7 @@ mod encoded;
 mod http2;
 mod name_servers;
 mod names;
+mod oauth;
 mod pins;
 mod plain;
 mod proxies;

@@ -1,6 +1,7 @@
 //! Builds the request of a pipeline.
 
 mod auth;
+mod oauth;
 mod payload;
 
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(super) fn build(
     check_ranges(text, site, diagnostics);
     let payload = payload::payload(text, site, diagnostics);
     let authorization = auth::authorization(text, site, diagnostics);
+    let oauth = oauth::oauth(text, site, diagnostics);
     let tls = tls(text, site, diagnostics)?;
     let print = |bytes: Option<&Bytes>| {
         bytes.map(|bytes| format!("{:016x}", XxHash3_64::oneshot(bytes))).unwrap_or_default()
@@ -96,6 +98,7 @@ pub(super) fn build(
             .map_or_else(|| settings.address_policy.clone(), AddressPolicy::from),
         proxy_url: text.proxy_url.as_ref().map(|url| url.value.expose().to_owned()),
         no_proxy: text.no_proxy.iter().map(|entry| entry.value.clone()).collect(),
+        oauth,
     };
     match Request::build(spec) {
         Ok(request) => Some(BuiltRequest { request, fingerprint, key_print }),
@@ -233,6 +236,10 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         }
         RequestError::NoProxy { index, .. } => {
             text.no_proxy.get(*index).map_or_else(file, |entry| entry.place(site.document))
+        }
+        RequestError::TokenUrl { .. } => {
+            let oauth = text.auth.as_ref().and_then(|auth| auth.value.oauth2.as_ref());
+            site.document.hidden_place_or_file(oauth.and_then(|oauth| oauth.token_url.span.as_ref()))
         }
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {

@@ -115,7 +115,8 @@ fn credentials(request: &RequestText) -> impl Iterator<Item = (String, String)> 
     let auth = request.auth.as_ref().map(|auth| &auth.value);
     let token = auth.and_then(|auth| auth.bearer.as_ref());
     let password = auth.and_then(|auth| auth.basic.as_ref()).map(|basic| &basic.password);
-    let own = [token, password].into_iter().flatten().map(|text| text.expose().to_owned());
+    let client_secret = auth.and_then(|auth| auth.oauth2.as_ref()).map(|oauth| &oauth.client_secret);
+    let own = [token, password, client_secret].into_iter().flatten().map(|text| text.expose().to_owned());
     let to_proxy = request.proxy_url.iter().flat_map(|url| proxy_secrets(url.value.expose()));
     own.map(|text| ("authorization".to_owned(), text))
         .chain(to_proxy.map(|text| ("proxy-authorization".to_owned(), text)))

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::{Code, Diagnostic, Diagnostics};
-use crate::fetch::RequestText;
+use crate::fetch::{AuthText, RequestText};
 use crate::pipeline::build::Site;
 
 /// The value of `authorization` that the table asks for. None where it asks for none or a wrong one, which is told.
@@ -23,17 +23,17 @@ pub(super) fn authorization(
         let hint = "keep \"auth\", or the header";
         return wrong(Code::Conflict, "both \"auth\" and a header \"authorization\" say who asks", hint);
     }
-    match (&auth.value.bearer, &auth.value.basic) {
-        (Some(_), Some(_)) => {
-            wrong(Code::Conflict, "\"bearer\" and \"basic\" cannot both be used", "keep one of them")
-        }
-        (None, None) => {
-            let hint = "give it bearer = { env = \"TOKEN\" }, or basic = { username = …, password = … }";
-            wrong(Code::BadValue, "\"auth\" says nothing", hint)
-        }
+    let AuthText { bearer, basic, oauth2 } = &auth.value;
+    let given = [("bearer", bearer.is_some()), ("basic", basic.is_some()), ("oauth2", oauth2.is_some())];
+    let mut given = given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
+    if let (Some(first), Some(second)) = (given.next(), given.next()) {
+        let message = format!("\"{first}\" and \"{second}\" cannot both be used");
+        return wrong(Code::Conflict, &message, "keep one of them");
+    }
+    match (bearer, basic) {
         // RFC 6750 section 2.1.
-        (Some(token), None) if is_token(token.expose()) => Some(format!("Bearer {}", token.expose())),
-        (Some(_), None) => {
+        (Some(token), _) if is_token(token.expose()) => Some(format!("Bearer {}", token.expose())),
+        (Some(_), _) => {
             let hint =
                 "a token is letters, digits and -._~+/ with = at its end, without \"Bearer\" before it";
             wrong(Code::BadValue, "this cannot be a bearer token", hint)
@@ -47,6 +47,13 @@ pub(super) fn authorization(
         (None, Some(basic)) => {
             let pair = format!("{}:{}", basic.username.expose(), basic.password.expose());
             Some(format!("Basic {}", STANDARD.encode(pair)))
+        }
+        // It is fetched, and comes to the headers then.
+        (None, None) if oauth2.is_some() => None,
+        (None, None) => {
+            let hint =
+                "give it bearer = { env = \"TOKEN\" }, or basic = { username = …, password = … }, or oauth2";
+            wrong(Code::BadValue, "\"auth\" says nothing", hint)
         }
     }
 }

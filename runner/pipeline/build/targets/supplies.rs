@@ -363,6 +363,7 @@ impl Checker<'_> {
             | RequestError::DnsServers
             | RequestError::ProxyUrl { .. }
             | RequestError::NoProxy { .. }
+            | RequestError::TokenUrl { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
