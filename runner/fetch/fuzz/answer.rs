@@ -102,7 +102,9 @@ async fn both(
         None => None,
     };
     if let Some(idle) = kept {
-        let is_whole = first.failure.is_none() && first.body_truncated == Some(false);
+        // A body is read on for the sake of `fail_if_body_over`.
+        let is_read = first.body_truncated == Some(false) || request.fail_if_body_over.is_some();
+        let is_whole = first.failure.is_none() && is_read;
         assert!(is_whole, "a connection is kept whose answer was not whole");
         let mut progress = begun(&outgoing, &clock);
         let (link, _) = exchange::take_up(idle, &mut progress, &clock);

@@ -1,6 +1,6 @@
 //! Any frames as the answer to a request over HTTP/2.
 
-use super::script::{self, Script};
+use super::script::{self, Hears, Script};
 use super::{Choices, answer, shared};
 use crate::fetch::link::Speaks;
 use crate::model::HttpVersion;
@@ -21,7 +21,7 @@ pub fn http2(data: &[u8]) {
     let is_framed = choices.of(&[true, true, true, false]);
     let times = choices.of(&[1, 1, 20, 1, 300, 1, 1, 1]);
     let said = if is_framed { frames(rest, times) } else { rest.to_vec() };
-    let script = Script::new(&mut choices, &said);
+    let script = Script::new(&mut choices, Hears::Http2Request, &said);
     let answer::Answered { exchange, .. } = answer::answered(&mut choices, script, Speaks::Http2);
     if let Some(head) = &exchange.head {
         assert_eq!(head.version, HttpVersion::Http2);
