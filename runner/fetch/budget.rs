@@ -36,6 +36,12 @@ impl BodyMemory {
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
         permit.map(|permit| Room { permit })
     }
+
+    /// Whether no body has any of it.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_free(&self) -> bool {
+        self.units.available_permits() == self.in_all as usize
+    }
 }
 
 /// Room that a body has; given back when it is dropped.

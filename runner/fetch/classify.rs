@@ -1,5 +1,7 @@
 //! Which kind a failure is, and what to tell people about it. By types and codes, never by an error's text.
 
+mod tls;
+
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
@@ -7,9 +9,8 @@ use std::net::SocketAddr;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use rustix::io::Errno;
-use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
-use super::facts;
+pub(super) use self::tls::tls;
 use super::progress::{Stage, WireState};
 use super::tls::Shown;
 use super::wire::{MAX_INTERIM, Violation};
@@ -169,10 +170,10 @@ pub(super) fn http(
         return incomplete(stage, wire, whom);
     }
     if let Some(error) = find::<h2::Error>(telling) {
-        return http2(error, stage, whom);
+        return http2(error, stage, wire, whom);
     }
     if let Some(error) = innermost_io(telling) {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     if telling.is_user() || telling.is_canceled() || telling.is_closed() {
         return Failure::new(ErrorKind::Internal, format!("the request was not sent: {telling}"));
@@ -202,13 +203,15 @@ fn violated(violation: Violation, whom: &str) -> Failure {
 }
 
 /// Why HTTP/2 failed: the other side's fault, unless it met a limit of ours.
-fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
+fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
     if let Some(error) = error.get_io() {
-        return established(error, stage, whom);
+        return broken(error, stage, wire, whom);
     }
     let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
     let (kind, message) = if !error.is_remote() {
         match reason {
+            // Before the response's head there is only a head that can be too much.
+            h2::Reason::ENHANCE_YOUR_CALM if stage != Stage::Transfer => return head_too_large(),
             h2::Reason::ENHANCE_YOUR_CALM => (
                 ErrorKind::LocalLimit,
                 format!("{whom} sent more frames of HTTP/2 that carry little or nothing than are taken"),
@@ -233,6 +236,20 @@ fn http2(error: &h2::Error, stage: Stage, whom: &str) -> Failure {
     Failure::new(kind, message)
 }
 
+/// Whether we ended a stream of HTTP/2 because of what came on it.
+pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
+}
+
+/// Why a connection that spoke HTTP broke.
+fn broken(error: &io::Error, stage: Stage, wire: &WireState, whom: &str) -> Failure {
+    match error.kind() {
+        // It was closed in the middle of a frame, says h2's codec; no system has an error of this kind.
+        io::ErrorKind::Other => incomplete(stage, wire, whom),
+        _ => established(error, stage, whom),
+    }
+}
+
 fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
     match stage {
         Stage::Transfer => {
@@ -248,122 +265,6 @@ fn incomplete(stage: Stage, wire: &WireState, whom: &str) -> Failure {
             Failure::new(ErrorKind::ConnectionClosed, message)
         }
     }
-}
-
-/// Why TLS failed, seen with what the handshake has shown.
-pub(super) fn tls(error: &rustls::Error, shown: &Shown) -> Failure {
-    use rustls::Error;
-    let (kind, message) = match error {
-        Error::InvalidCertificate(error) => return certificate(error, shown),
-        Error::NoCertificatesPresented => (ErrorKind::TlsCert, "the target showed no certificate".to_owned()),
-        Error::AlertReceived(alert) => return alerted(*alert, shown),
-        Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::NoCipherSuitesInCommon
-            | PeerIncompatible::NoKxGroupsInCommon,
-        ) => (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3 as we do".to_owned()),
-        // Before a certificate came, a record that makes no sense is most likely no record at all.
-        Error::InvalidMessage(_) if shown.chain.is_empty() => {
-            (ErrorKind::TlsNotTls, "the target does not speak TLS on this port".to_owned())
-        }
-        other => (ErrorKind::TlsHandshake, format!("TLS failed: {other}")),
-    };
-    Failure::new(kind, message)
-}
-
-fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
-    let (kind, message) = match error {
-        CertificateError::Expired => (ErrorKind::TlsExpired, "the certificate has expired".to_owned()),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            (ErrorKind::TlsExpired, format!("the certificate expired at {}", moment(not_after.as_secs())))
-        }
-        CertificateError::NotValidYet => {
-            (ErrorKind::TlsNotYetValid, "the certificate is not valid yet".to_owned())
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            let from = moment(not_before.as_secs());
-            (ErrorKind::TlsNotYetValid, format!("the certificate is not valid before {from}"))
-        }
-        CertificateError::NotValidForName => {
-            (ErrorKind::TlsName, "the certificate is for another name".to_owned())
-        }
-        CertificateError::NotValidForNameContext { expected, .. } => {
-            let names = shown.chain.first().and_then(facts::names_of).filter(|names| !names.is_empty());
-            let names = names.unwrap_or_else(|| "no name".to_owned());
-            (ErrorKind::TlsName, format!("the certificate is for {names}, not for {}", expected.to_str()))
-        }
-        _ if shown.no_roots => {
-            let message = "the runner has no certificate authority to verify with: install the system's, or \
-                           set ca_file";
-            (ErrorKind::LocalTrust, message.to_owned())
-        }
-        // Whatever else is wrong with it, that it vouches for itself is what a person has to know.
-        _ if shown.chain.first().is_some_and(facts::is_self_issued) => {
-            (ErrorKind::TlsSelfSigned, "the certificate is signed by itself and not trusted".to_owned())
-        }
-        CertificateError::UnknownIssuer => {
-            let message =
-                "the certificate's issuer is not trusted, or its certificate is missing in the chain";
-            (ErrorKind::TlsUntrusted, message.to_owned())
-        }
-        CertificateError::Revoked => (ErrorKind::TlsCert, "the certificate is revoked".to_owned()),
-        // Another authority may bear a trusted one's name; it does not have its key.
-        CertificateError::BadSignature if shown.verified == Some(false) => {
-            let message = "the certificate was not signed by the trusted authority that it names";
-            (ErrorKind::TlsUntrusted, message.to_owned())
-        }
-        CertificateError::BadSignature => {
-            (ErrorKind::TlsCert, "the target does not have the certificate's key".to_owned())
-        }
-        CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
-        other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),
-    };
-    Failure::new(kind, message)
-}
-
-fn alerted(alert: AlertDescription, shown: &Shown) -> Failure {
-    let code = u8::from(alert);
-    let asked = shown.client_certificate_asked
-        && matches!(
-            alert,
-            AlertDescription::HandshakeFailure
-                | AlertDescription::BadCertificate
-                | AlertDescription::NoCertificate
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::AccessDenied
-                | AlertDescription::UnknownCA
-        );
-    let (kind, message) = match alert {
-        AlertDescription::CertificateRequired => {
-            (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned())
-        }
-        _ if asked => (ErrorKind::TlsClientCertRequired, "the target wants a client certificate".to_owned()),
-        AlertDescription::ProtocolVersion => {
-            (ErrorKind::TlsVersion, "the target speaks neither TLS 1.2 nor TLS 1.3".to_owned())
-        }
-        AlertDescription::InsufficientSecurity => {
-            (ErrorKind::TlsVersion, "the target shares no cipher with us".to_owned())
-        }
-        AlertDescription::NoApplicationProtocol => {
-            (ErrorKind::HttpVersion, "the target speaks none of the offered versions of HTTP".to_owned())
-        }
-        AlertDescription::UnrecognisedName => {
-            (ErrorKind::TlsHandshake, "the target does not know the name it was asked for".to_owned())
-        }
-        _ => (ErrorKind::TlsHandshake, format!("the target ended TLS with alert {code} ({alert:?})")),
-    };
-    Failure::new(kind, message)
-}
-
-/// A moment for people, in UTC.
-fn moment(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| "an unknown time".to_owned(), |moment| moment.to_string())
 }
 
 /// The first error of type `E` in a chain, also inside [`io::Error`]s, whose own `source` skips what they hold.

@@ -63,6 +63,8 @@ config_table! {
         ip_version: IpVersionText = r#""any""#,
         /// Who is asked for addresses.
         dns: DnsText,
+        /// Which addresses of a target's name are asked.
+        addresses: AddressesText = r#""first""#,
         /// Addresses to connect to instead of resolving the name: `{ "shop.example:443" = "10.1.2.3" }`, or
         /// `"10.1.2.3:8443"`. Of the URL and of every redirect; the name that is asked for and verified stays
         /// the URL's, and the address policy holds.
@@ -293,6 +295,18 @@ impl FromValue for DnsServer {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+config_enum! {
+    /// Which addresses of a target's name are asked.
+    pub enum AddressesText {
+        /// The first that answers, as clients do.
+        First = "first",
+        /// Each of them, at most 16, at the same time (not through a proxy): an attempt has a row for each, with its number in
+        /// `address_index`. The worst of them decides the probe: its row is the last one, `is_final` marks it, and
+        /// what checks remember is kept of it.
+        All = "all",
     }
 }
 

@@ -15,7 +15,7 @@ use crate::model::{ErrorKind, Failure};
 /// What is decoded at once, in bytes.
 const STEP: usize = 16 * 1024;
 /// Up to here any ratio is right: short bodies of one repeated byte are common, and do no harm.
-const RATIO_FREE: u64 = 64 * 1024;
+pub(super) const RATIO_FREE: u64 = 64 * 1024;
 /// Windows of zstd above 8 MiB (2^23) are refused, as RFC 9659 has it for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -84,6 +84,8 @@ pub(super) struct Decoder {
     made: u64,
     /// Whether the codec has come to the end of what it decodes.
     ended: bool,
+    /// Whether something else follows that end, which is passed over.
+    over: bool,
     buffer: Box<[u8]>,
 }
 
@@ -100,7 +102,7 @@ impl Decoder {
     /// A decoder of a body of `coding`, of which each byte may become `most_ratio` at most.
     pub(super) fn new(coding: Coding, most_ratio: u64) -> Self {
         let buffer = vec![0; STEP].into_boxed_slice();
-        Self { coding, codec: None, most_ratio, made: 0, ended: false, buffer }
+        Self { coding, codec: None, most_ratio, made: 0, ended: false, over: false, buffer }
     }
 
     /// Decodes the next piece and gives what comes of it to `keep`, until that wants no more for now; tells how much
@@ -112,6 +114,9 @@ impl Decoder {
         arrived: u64,
         mut keep: impl FnMut(&[u8]) -> Taken,
     ) -> Result<(Taken, usize), Failure> {
+        if self.over {
+            return Ok((Taken::More, piece.len()));
+        }
         let mut codec = match (self.codec.take(), piece.first()) {
             (Some(codec), _) => codec,
             (None, Some(first)) => codec(self.coding, *first),
@@ -122,9 +127,11 @@ impl Decoder {
         loop {
             let rest = input.unwritten();
             if self.ended {
-                // What follows the end and is no other part is passed over, as browsers and curl do it.
-                if !rest.first().is_some_and(|byte| self.coding_begins_with(*byte)) || codec.reinit().is_err()
-                {
+                let Some(first) = rest.first() else { break };
+                // What follows the end and is no other part is passed over to the last byte, as browsers and curl
+                // do it: also where a later piece of it looks like a part.
+                self.over |= !self.coding_begins_with(*first) || codec.reinit().is_err();
+                if self.over {
                     break;
                 }
                 self.ended = false;

@@ -36,6 +36,8 @@ pub(super) struct Dialer {
     pub(super) ip_version: IpVersion,
     pub(super) dns_servers: Arc<[SocketAddr]>,
     pub(super) pins: Arc<Pins>,
+    /// The one address to connect to, where it has been chosen.
+    pub(super) chosen: Option<Chosen>,
     pub(super) address_policy: Arc<AddressPolicy>,
     /// The proxy to go through.
     pub(super) proxy: Option<Arc<Proxy>>,
@@ -44,6 +46,16 @@ pub(super) struct Dialer {
     /// Whether more than one write follows (a handshake, a body): then Nagle's algorithm would hold the last
     /// one back for the acknowledgement of the one before.
     pub(super) several_writes: bool,
+}
+
+/// One of a name's addresses, chosen before the attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen {
+    pub(super) address: IpAddr,
+    /// How long resolving the name took.
+    pub(super) dns: Duration,
+    /// How many addresses the name has.
+    pub(super) answers: u32,
 }
 
 impl Service<Uri> for Dialer {
@@ -63,13 +75,20 @@ impl Service<Uri> for Dialer {
 
 impl Dialer {
     async fn dial(&self, uri: &Uri) -> Result<Carrier, Failure> {
-        let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
-        let port = uri.port_u16().unwrap_or(default_port);
+        let place = place(uri, &self.pins);
         if let Some(proxy) = &self.proxy {
             // Boxed: few need it, and the memory of every probe in flight would have room for it.
-            return Box::pin(self.dial_through(proxy, uri, port)).await;
+            return Box::pin(self.dial_through(proxy, uri, place.port)).await;
         }
-        let (addresses, port) = self.addresses(uri.host().unwrap_or_default(), port, self.ip_version).await?;
+        let (addresses, port) = match self.chosen {
+            Some(Chosen { address, dns, answers }) => {
+                let mut wire = self.wire.lock();
+                wire.dns = Some(dns);
+                wire.dns_answers = Some(answers);
+                (vec![address], place.port)
+            }
+            None => self.addresses(place.host, place.port, self.ip_version).await?,
+        };
         let began = self.clock.now();
         let (stream, address) = self.connect_any(&addresses, port).await?;
         self.stands(began, address);
@@ -86,9 +105,7 @@ impl Dialer {
         port: u16,
         version: IpVersion,
     ) -> Result<(Vec<IpAddr>, u16), Failure> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let pinned = self.pins.find(host, port);
-        let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));
+        let Place { bare, known, .. } = place_at(host, port, &self.pins);
         match known {
             Some((address, _)) if !allowed(address, version) => Err(resolve::no_address(bare, version)),
             Some((address, port)) => Ok((vec![address], port)),
@@ -182,6 +199,30 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Where a URL leads, as far as it can be told without a resolver.
+pub(super) struct Place<'a> {
+    /// As the URL has it.
+    pub(super) host: &'a str,
+    /// Without the brackets of an IPv6 address.
+    bare: &'a str,
+    pub(super) port: u16,
+    /// The address and port: the user's own, or those of a host that is an address.
+    pub(super) known: Option<(IpAddr, u16)>,
+}
+
+pub(super) fn place<'a>(uri: &'a Uri, pins: &Pins) -> Place<'a> {
+    let host = uri.host().unwrap_or_default();
+    let default_port = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
+    place_at(host, uri.port_u16().unwrap_or(default_port), pins)
+}
+
+fn place_at<'a>(host: &'a str, port: u16, pins: &Pins) -> Place<'a> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let pinned = pins.find(host, port);
+    let known = pinned.or_else(|| bare.parse().ok().map(|address: IpAddr| (address, port)));
+    Place { host, bare, port, known }
 }
 
 fn allowed(address: IpAddr, version: IpVersion) -> bool {

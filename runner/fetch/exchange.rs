@@ -13,12 +13,13 @@ use http::{Method, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tower_service::Service;
 
 use super::body::{BodyLimits, Taken};
 use super::decode::{self, Decoder};
-use super::dial::Dialer;
+use super::dial::{Chosen, Dialer};
 use super::link::{Dialed, Link, Speaks};
 use super::pool::{Idle, PoolKey};
 use super::progress::{Progress, Stage};
@@ -44,6 +45,8 @@ pub(super) struct Outgoing {
     pub(super) server_name: Option<ServerName<'static>>,
     /// Whether the client certificate may be shown, if there is one.
     pub(super) shows_certificate: bool,
+    /// The one address to connect to, where it has been chosen.
+    pub(super) chosen: Option<Chosen>,
 }
 
 impl Outgoing {
@@ -53,17 +56,17 @@ impl Outgoing {
         headers.and_then(|headers| headers.get(header::AUTHORIZATION)) == Some(authorization)
     }
 
-    fn is_https(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
 /// A response whose head is in the progress and whose body has not been read.
 pub(super) struct OpenResponse {
-    body: Incoming,
-    link: Link,
+    pub(super) body: Incoming,
+    pub(super) link: Link,
     /// Where the connection may wait for the next request, and since when it stands.
-    keep: Option<(PoolKey, Instant)>,
+    pub(super) keep: Option<(PoolKey, Instant)>,
 }
 
 /// Connects, or takes up a connection that waits, sends and reads the response's head.
@@ -105,24 +108,25 @@ pub(super) async fn send(
 
 /// What a request's connection may be kept for: one that may be sent twice, since the other side may close a
 /// connection while a request is on its way (RFC 9110 section 9.2.2).
-fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
+pub(super) fn pool_key(request: &Request, outgoing: &Outgoing) -> Option<PoolKey> {
     let request = request.reuses_connections.filter(|_| outgoing.method.is_idempotent())?;
     Some(PoolKey {
         request,
         origin: PoolKey::origin_of(&outgoing.uri),
         server_name: outgoing.server_name.clone(),
         shows_certificate: outgoing.shows_certificate,
+        address: outgoing.chosen.map(|chosen| chosen.address),
     })
 }
 
 /// Whether a connection that had waited was closed before the request was heard: that says nothing of the target.
-fn is_stale(failure: &Failure, progress: &Progress) -> bool {
+pub(super) fn is_stale(failure: &Failure, progress: &Progress) -> bool {
     let closed = [ErrorKind::ConnectionClosed, ErrorKind::Reset, ErrorKind::Internal];
     closed.contains(&failure.kind) && !progress.wire.lock().any_byte
 }
 
 /// Goes on with a connection that has waited.
-fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
+pub(super) fn take_up(idle: Idle, progress: &mut Progress, clock: &Clock) -> (Link, Instant) {
     let Idle { link, wire, tls, made } = idle;
     wire.begin_exchange();
     progress.wire = wire;
@@ -143,11 +147,13 @@ async fn open(
     let speaks = agreed(request.http_version, &stream)?;
     let now = clock.now();
     progress.enter(Stage::FirstByte, now);
-    let opened = Link::open(stream, speaks, request.head_limits, progress.wire.clone()).await;
+    let wire = progress.wire.clone();
+    let opened =
+        Link::open(TokioIo::new(stream), outgoing.is_https(), speaks, request.head_limits, wire).await;
     Ok((opened.map_err(|error| http_failure(&error, progress))?, now))
 }
 
-fn head_came(
+pub(super) fn head_came(
     parts: http::response::Parts,
     request: &Request,
     progress: &mut Progress,
@@ -210,6 +216,9 @@ impl OpenResponse {
             return Err(too_large(most));
         }
         loop {
+            // A body may come in pieces of a byte, thousands of them in one read of the socket: none of them waits
+            // for anything, and without this neither the deadline nor another probe would get its turn.
+            tokio::task::coop::consume_budget().await;
             match self.link.frame(&mut self.body).await {
                 None => {
                     self.expect_whole(announced, progress)?;
@@ -217,7 +226,10 @@ impl OpenResponse {
                     self.part(shared, progress, clock).await;
                     return Ok(());
                 }
-                Some(Err(error)) => return Err(http_failure(&error, progress)),
+                Some(Err(error)) => {
+                    expect_no_end(&error, announced, progress)?;
+                    return Err(http_failure(&error, progress));
+                }
                 Some(Ok(frame)) => {
                     // Trailers are of no use to a check.
                     let Ok(piece) = frame.into_data() else { continue };
@@ -263,13 +275,28 @@ impl OpenResponse {
         if self.link.speaks() == Speaks::Http1 {
             return Ok(());
         }
-        let came = progress.body.arrived();
-        let message = match announced {
-            Some(length) if came < length => format!("the stream was ended after {came} of {length} bytes"),
-            _ if !self.body.is_end_stream() => "the stream was reset before the body ended".to_owned(),
-            _ => return Ok(()),
-        };
-        Err(Failure::new(ErrorKind::BodyIncomplete, message))
+        short(announced, progress)?;
+        if self.body.is_end_stream() {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorKind::BodyIncomplete, "the stream was reset before the body ended"))
+    }
+}
+
+/// h2 takes a stream of HTTP/2 that ended before its announced length for a breach of the protocol.
+fn expect_no_end(error: &hyper::Error, announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+    if classify::is_stream_ended_by_us(error) { short(announced, progress) } else { Ok(()) }
+}
+
+/// The failure of a body that ended, where that was before its announced length.
+fn short(announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
+    let came = progress.body.arrived();
+    match announced {
+        Some(length) if came < length => {
+            let message = format!("the body is not of its announced length: {came} of {length} bytes came");
+            Err(Failure::new(ErrorKind::BodyIncomplete, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -292,6 +319,7 @@ async fn connect(
         ip_version: request.ip_version,
         dns_servers: Arc::clone(&request.dns_servers),
         pins: Arc::clone(&request.pins),
+        chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
         proxy: request.proxy_for(&outgoing.uri).cloned(),
         forwards: request.forwarding(&outgoing.uri).is_some(),
@@ -327,7 +355,7 @@ async fn connect(
     Ok(stream)
 }
 
-fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
+pub(super) fn server_name(outgoing: &Outgoing) -> Result<ServerName<'static>, Failure> {
     if let Some(name) = &outgoing.server_name {
         return Ok(name.clone());
     }
@@ -348,7 +376,7 @@ fn proxy_authorized(status: StatusCode, progress: &Progress) -> Result<(), Failu
 
 /// The request as hyper sends it: for HTTP/1 in origin form, or in absolute form to a proxy that sends it
 /// on, `host` first.
-fn http_request(
+pub(super) fn http_request(
     request: &Request,
     outgoing: &Outgoing,
     speaks: Speaks,
@@ -400,7 +428,7 @@ fn http2_uri(url: &Uri, target: PathAndQuery, headers: &mut HeaderMap) -> Option
     Uri::from_parts(parts).ok()
 }
 
-fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
+pub(super) fn http_failure(error: &hyper::Error, progress: &Progress) -> Failure {
     let wire = progress.wire.lock();
     let whom = wire.remote_addr.map_or_else(|| "the target".to_owned(), |address| address.to_string());
     let shown = progress.handshake.as_ref().map(|handshake| handshake.shown());

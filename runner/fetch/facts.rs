@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::classify;
@@ -74,6 +75,25 @@ pub(super) fn validity(der: &CertificateDer<'_>) -> Option<(i64, i64)> {
 /// Whether a certificate names itself as its issuer.
 pub(super) fn is_self_issued(der: &CertificateDer<'_>) -> bool {
     parse(der).is_some_and(|certificate| certificate.subject().as_raw() == certificate.issuer().as_raw())
+}
+
+/// The digest that a certificate is signed by way of, where anybody can make another certificate of the same digest.
+/// One that names itself as its issuer needs no signature.
+pub(super) fn broken_digest(der: &CertificateDer<'_>) -> Option<&'static str> {
+    let certificate = parse(der).filter(|certificate| certificate.subject() != certificate.issuer())?;
+    match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" => Some("SHA-1"),
+        "1.2.840.113549.1.1.4" => Some("MD5"),
+        _ => None,
+    }
+}
+
+/// The bits of a certificate's RSA key, where they are too few for us to take a signature by it.
+pub(super) fn short_rsa_key(der: &CertificateDer<'_>) -> Option<usize> {
+    match parse(der)?.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => Some(key.key_size()).filter(|bits| *bits < 2_048),
+        _ => None,
+    }
 }
 
 /// The names that a certificate is for, as one line: at most 32, the others counted.

@@ -12,6 +12,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::carrier::Carrier;
 use super::progress::Wire;
@@ -30,8 +31,6 @@ const FRAME_SIZE: u32 = 16 * 1024;
 
 /// What the dialer gives.
 pub(super) type Dialed = MaybeHttpsStream<TokioIo<Carrier>>;
-/// What hyper reads and writes.
-type Stream = TokioIo<Watched<TokioIo<Dialed>>>;
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Which HTTP a connection speaks.
@@ -55,21 +54,20 @@ enum Sender {
 }
 
 impl Link {
-    /// Begins to speak on `stream`, telling `wire` what is seen.
+    /// Begins to speak on `stream`, telling `wire` what is seen; for `says_goodbye`, see [`Watched::http1`].
     pub(super) async fn open(
-        stream: Dialed,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        says_goodbye: bool,
         speaks: Speaks,
         limits: HeadLimits,
         wire: Wire,
     ) -> Result<Self, hyper::Error> {
-        let says_goodbye = matches!(stream, MaybeHttpsStream::Https(_));
-        let stream = TokioIo::new(stream);
         let spawned = Arc::new(Spawned::default());
-        let (sender, connection) = match speaks {
+        let (sender, connection): (_, Connection) = match speaks {
             Speaks::Http1 => {
                 let stream = TokioIo::new(Watched::http1(stream, says_goodbye, wire));
                 let (sender, connection) = http1_builder(limits).handshake(stream).await?;
-                (Sender::Http1(sender), Connection::Http1(Box::new(connection)))
+                (Sender::Http1(sender), Box::pin(connection))
             }
             Speaks::Http2 => {
                 let stream = TokioIo::new(Watched::http2(stream, says_goodbye, wire, limits.bytes));
@@ -77,7 +75,7 @@ impl Link {
                 let shaking =
                     Box::pin(http2_builder(limits, Spawner(Arc::downgrade(&spawned))).handshake(stream));
                 let (sender, connection) = shaking.await?;
-                (Sender::Http2(sender), Connection::Http2(Box::new(connection)))
+                (Sender::Http2(sender), Box::pin(connection))
             }
         };
         let driver = Driver { connection: Some(connection), spawned, running: Vec::new(), error: None };
@@ -141,10 +139,8 @@ impl Link {
     }
 }
 
-enum Connection {
-    Http1(Box<http1::Connection<Stream, Full<Bytes>>>),
-    Http2(Box<http2::Connection<Stream, Full<Bytes>, Spawner>>),
-}
+/// hyper's connection of either version, whatever it goes over.
+type Connection = Pin<Box<dyn Future<Output = Result<(), hyper::Error>> + Send>>;
 
 /// Runs hyper's connection, and what it would spawn, beside whatever waits for it.
 struct Driver {
@@ -159,6 +155,10 @@ impl Driver {
     /// Drives the connection until `waiting` is ready.
     async fn drive<F: Future>(&mut self, mut waiting: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
+            // What has come already is taken first: reading on while it waits would only pile it up.
+            if let Poll::Ready(output) = waiting.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
             self.turn(cx);
             waiting.as_mut().poll(cx)
         })
@@ -167,16 +167,12 @@ impl Driver {
 
     /// Goes on as far as it can.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection {
-            let polled = match connection {
-                Connection::Http1(connection) => Pin::new(connection).poll(cx),
-                Connection::Http2(connection) => Pin::new(connection).poll(cx),
-            };
-            if let Poll::Ready(result) = polled {
-                self.error = result.err();
-                // Closes the socket, and wakes whoever still waits for the connection.
-                self.connection = None;
-            }
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(result) = connection.as_mut().poll(cx)
+        {
+            self.error = result.err();
+            // Closes the socket, and wakes whoever still waits for the connection.
+            self.connection = None;
         }
         let mut index = 0;
         loop {

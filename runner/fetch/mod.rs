@@ -9,9 +9,11 @@
 //! that knows of a proxy), `dial` (an address's connection), `tunnel` (a proxy's connection becomes one to the target),
 //! `tls` (a verifier that remembers), `facts` (what a certificate says), `wire` (what the bytes show as they go by),
 //! `link` (a connection that speaks HTTP), `pool` (connections that wait), `exchange` (one request and its response),
+//! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
-//! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far), `classify` (which kind a
-//! failure is), `limits` (file descriptors), `retry` (whether there is another attempt).
+//! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far),
+//! `classify` (which kind a failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz`
+//! (what holds whatever the other side sends).
 
 mod config;
 mod request;
@@ -29,6 +31,7 @@ mod wire;
 mod link;
 mod pool;
 mod exchange;
+mod addresses;
 mod body;
 mod budget;
 mod decode;
@@ -38,6 +41,8 @@ mod progress;
 mod classify;
 mod limits;
 mod retry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -51,9 +56,11 @@ use url::Url;
 
 use self::budget::BodyMemory;
 pub use self::config::{
-    AddressPolicyText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText, IpVersionText,
-    NetworksText, OAuthStyleText, OAuthText, RequestText, RetryOnText, RetryText, TlsText, TlsVersionText,
+    AddressPolicyText, AddressesText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText,
+    IpVersionText, NetworksText, OAuthStyleText, OAuthText, RequestText, RetryOnText, RetryText, TlsText,
+    TlsVersionText,
 };
+use self::dial::Chosen;
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
 pub use self::name_servers::{DnsServer, SystemDns};
@@ -181,13 +188,25 @@ impl Fetcher {
         deadline: Instant,
         clock: &Clock,
     ) -> Exchange {
+        self.fetch_from(request, target_url, None, deadline, clock).await
+    }
+
+    /// The same, from one address of the target's.
+    async fn fetch_from(
+        &self,
+        request: &Request,
+        target_url: &str,
+        chosen: Option<Chosen>,
+        deadline: Instant,
+        clock: &Clock,
+    ) -> Exchange {
         let began = clock.now();
         let mut progress = Progress::new(began);
         if deadline <= began {
             let late = Failure::new(ErrorKind::Internal, "the deadline had passed before the attempt began");
             return progress.finish(Some(late), began);
         }
-        let run = self.run(request, target_url, &mut progress, deadline, clock);
+        let run = self.run(request, target_url, chosen, &mut progress, deadline, clock);
         let failure = match tokio::time::timeout_at(deadline, run).await {
             Ok(result) => result.err(),
             Err(_) => Some(progress.at_deadline()),
@@ -233,11 +252,13 @@ impl Fetcher {
         &self,
         request: &Request,
         target_url: &str,
+        chosen: Option<Chosen>,
         progress: &mut Progress,
         deadline: Instant,
         clock: &Clock,
     ) -> Result<(), Failure> {
         let mut outgoing = first_request(request, target_url)?;
+        outgoing.chosen = chosen;
         let token = self.token(request, &outgoing, progress, deadline, clock).await?;
         if let Some(token) = &token {
             let headers = outgoing.headers.insert(request.headers.clone());
@@ -305,6 +326,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         body: request.body.clone(),
         server_name: request.tls.server_name.clone().or_else(host_header),
         shows_certificate: true,
+        chosen: None,
     })
 }
 

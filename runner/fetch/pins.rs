@@ -43,9 +43,12 @@ impl Pins {
 
 fn host_and_port(key: &str) -> Option<(String, u16)> {
     let (host, port) = key.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port > 0)?;
+    // A number that begins with a plus is one as well, elsewhere.
+    let port = port.parse().ok().filter(|number| *number > 0 && !port.starts_with('+'))?;
     let host = Host::parse(host).ok()?.to_string();
-    Some((host.strip_suffix('.').unwrap_or(&host).to_owned(), port))
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    // No URL has a name with an empty label that anybody knows.
+    (!host.split('.').any(str::is_empty)).then(|| (host.to_owned(), port))
 }
 
 fn address(value: &str) -> Option<(IpAddr, Option<u16>)> {

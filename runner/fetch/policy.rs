@@ -138,7 +138,8 @@ impl AddressPolicy {
             // It is that address, in another form.
             seen = [Some(inner), None];
         }
-        seen.into_iter().flatten().find_map(|address| self.forbids_exactly(address))
+        let hidden = hidden(address).into_iter().flatten().filter(|address| METADATA.contains(address));
+        seen.into_iter().flatten().chain(hidden).find_map(|address| self.forbids_exactly(address))
     }
 
     fn forbids_exactly(&self, address: IpAddr) -> Option<&'static str> {
@@ -169,15 +170,30 @@ fn is_mapped(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
-/// The IPv4 address inside an IPv6 one, which packets may end up at: mapped, compatible, NAT64, 6to4.
+/// The IPv4 addresses that may be inside an IPv6 one of the local NAT64 prefix (RFC 8215), for each length of prefix
+/// that its operator may have chosen from it: RFC 6052 section 2.2, which leaves bits 64 to 71 out. Which one it is
+/// cannot be seen.
+fn hidden(address: IpAddr) -> [Option<IpAddr>; 3] {
+    let IpAddr::V6(address) = address else { return [None; 3] };
+    if address.segments()[..3] != [0x64, 0xff9b, 1] {
+        return [None; 3];
+    }
+    let bits = address.to_bits();
+    let of_48 = (bits >> 64 & 0xffff) << 16 | (bits >> 40 & 0xffff);
+    let of_56 = (bits >> 64 & 0xff) << 24 | (bits >> 32 & 0xff_ffff);
+    [of_48, of_56, bits >> 24].map(|inner| Some(Ipv4Addr::from_bits(inner as u32).into()))
+}
+
+/// The IPv4 address inside an IPv6 one, which packets may end up at: mapped, compatible, translated, NAT64, 6to4.
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let parts = address.segments();
     match parts {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        // Mapped (::ffff:0:0/96) and compatible (::/96); NAT64 (RFC 6052) and its local form (RFC 8215); 6to4
-        // (RFC 3056).
+        // Mapped (::ffff:0:0/96) and compatible (::/96); translated (::ffff:0:0:0/96, RFC 2765); NAT64 (RFC 6052)
+        // and its local form (RFC 8215); 6to4 (RFC 3056).
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x64, 0xff9b, 1, _, _, _, high, low]
         | [0x2002, high, low, ..] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()),
@@ -240,7 +256,8 @@ mod tests {
     fn a12_m9_only_metadata_is_forbidden_by_default() {
         let policy = AddressPolicy::default();
         let metadata = "169.254.169.254 ::ffff:169.254.169.254 ::ffff:a9fe:a9fe ::a9fe:a9fe 64:ff9b::a9fe:a9fe \
-                        2002:a9fe:a9fe:: 169.254.170.2 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::254 \
+                        2002:a9fe:a9fe:: ::ffff:0:a9fe:a9fe 64:ff9b:1::a9fe:a9fe 64:ff9b:1:a9fe:a9:fe00:: \
+                        64:ff9b:1:a9:fe:a9fe:: 64:ff9b:1::a9:fea9:fe00:0 169.254.170.2 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::254 \
                         fd20:ce::254";
         for text in metadata.split_whitespace() {
             assert!(policy.forbids(address(text)).is_some(), "{text}");

@@ -4,6 +4,7 @@
 //! exchange at a time, also with HTTP/2, so that no target's phases depend on another's.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct PoolKey {
     pub(super) origin: String,
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) shows_certificate: bool,
+    /// The one address that is wanted, where it was chosen.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl PoolKey {
@@ -67,6 +70,13 @@ impl Pool {
         Self { most, waiting: Mutex::default() }
     }
 
+    /// Whether no connection waits.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.count == 0 && waiting.of.values().all(Vec::is_empty)
+    }
+
     /// The connection for `key` that was used last and still stands.
     pub(super) async fn take(&self, key: &PoolKey, now: Instant) -> Option<Idle> {
         while let Some((since, mut idle)) = self.pop(key) {
@@ -79,7 +89,12 @@ impl Pool {
 
     fn pop(&self, key: &PoolKey) -> Option<(Instant, Idle)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = waiting.of.get_mut(key).and_then(Vec::pop);
+        let of = waiting.of.get_mut(key)?;
+        let found = of.pop();
+        // Keys come and go with generations and redirects.
+        if of.is_empty() {
+            waiting.of.remove(key);
+        }
         if found.is_some() {
             waiting.count -= 1;
         }

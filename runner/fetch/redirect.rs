@@ -6,13 +6,15 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
-use url::Url;
+use url::{Host, Url};
 
 use super::exchange::Outgoing;
+use super::resolve;
+use super::tls::server_name_of;
 use crate::model::{ErrorKind, Failure, Head};
 
 /// Headers that may go to another origin: they say how we are and what we take, not who we are.
-const SAFE_HEADERS: [HeaderName; 7] = [
+pub(super) const SAFE_HEADERS: [HeaderName; 7] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
@@ -22,7 +24,7 @@ const SAFE_HEADERS: [HeaderName; 7] = [
     header::USER_AGENT,
 ];
 /// Headers that describe a body and go with it.
-const BODY_HEADERS: [HeaderName; 4] =
+pub(super) const BODY_HEADERS: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
 /// Cookies kept over one attempt's redirects, and bytes of one.
 const MAX_COOKIES: usize = 64;
@@ -60,7 +62,7 @@ impl Trail {
         let there = destination(&here, head)?;
         self.remember(&here, &head.headers);
         let crosses = here.origin() != there.origin();
-        let Outgoing { method, body, server_name, shows_certificate, .. } = sent;
+        let Outgoing { method, body, server_name, shows_certificate, chosen, .. } = sent;
         let (method, body) = match rewritten(head.status, &method) {
             Some(rewritten) => {
                 for name in &BODY_HEADERS {
@@ -85,9 +87,14 @@ impl Trail {
         self.add_cookies(&there, &mut headers);
         let uri = uri_of(&there)?;
         let server_name = if crosses { None } else { server_name };
+        if server_name.is_none() && !has_a_usable_name(&there) {
+            let message = format!("a {} redirect to a host that is no name ({})", head.status, shown(&there));
+            return Err(Failure::new(ErrorKind::RedirectInvalid, message));
+        }
         // Once left, an origin's credentials stay left out, also on the way back.
         let shows_certificate = shows_certificate && !crosses;
-        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name, shows_certificate })
+        let chosen = chosen.filter(|_| !crosses);
+        Ok(Outgoing { uri, method, headers: Some(headers), body, server_name, shows_certificate, chosen })
     }
 
     /// Keeps what `set-cookie` says for the origin that said it.
@@ -157,11 +164,24 @@ fn destination(here: &Url, head: &Head) -> Result<Url, Failure> {
             )));
         }
     }
+    if there.port() == Some(0) {
+        return Err(invalid(format!("a {status} redirect to port 0 ({})", shown(&there))));
+    }
     // What stands before an @ would be sent as credentials, to a place that the target chose.
     let _ = there.set_username("");
     let _ = there.set_password(None);
     there.set_fragment(None);
     Ok(there)
+}
+
+/// Whether a URL's host can be asked for: an address, or what resolvers and certificates know as a name.
+fn has_a_usable_name(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) if url.scheme() == "https" => server_name_of(name).is_some(),
+        Some(Host::Domain(name)) => resolve::is_name(name),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        None => false,
+    }
 }
 
 /// The method after a redirect, where it becomes another one and the body is dropped.

@@ -78,6 +78,8 @@ pub struct RequestSpec {
     pub tls: TlsOptions,
     /// Which version of HTTP is spoken.
     pub http_version: HttpVersions,
+    /// Whether every address of the target is asked, in an exchange of its own. Default no: the first that answers.
+    pub all_addresses: bool,
     /// Whether a connection is kept for the next request to its origin. Default no: every phase is measured every
     /// time.
     pub reuse_connections: bool,
@@ -136,6 +138,7 @@ impl Default for RequestSpec {
             response_headers: Vec::new(),
             tls: TlsOptions::default(),
             http_version: HttpVersions::default(),
+            all_addresses: false,
             reuse_connections: false,
             ip_version: IpVersion::default(),
             dns_servers: Vec::new(),
@@ -228,6 +231,7 @@ pub struct Request {
     pub(super) response_headers: Arc<[HeaderName]>,
     pub(super) tls: TlsTemplate,
     pub(super) http_version: HttpVersions,
+    pub(super) all_addresses: bool,
     /// Tells this request's connections from all others that are kept; none where they are not.
     pub(super) reuses_connections: Option<u64>,
     pub(super) ip_version: IpVersion,
@@ -256,6 +260,7 @@ impl Request {
             response_headers,
             tls,
             http_version,
+            all_addresses,
             reuse_connections,
             ip_version,
             dns_servers,
@@ -303,6 +308,7 @@ impl Request {
                 response_headers,
                 tls,
                 http_version,
+                all_addresses,
                 reuses_connections: reuse_connections.then(|| REUSING.fetch_add(1, Ordering::Relaxed)),
                 ip_version,
                 dns_servers,

@@ -147,6 +147,11 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
+/// Whether a host is a name that can be asked for at all.
+pub(super) fn is_name(host: &str) -> bool {
+    Name::from_ascii(host).is_ok()
+}
+
 /// The failure of a host whose addresses are all of the other family.
 pub(super) fn no_address(host: &str, version: IpVersion) -> Failure {
     let family = if version == IpVersion::V6 { "IPv6" } else { "IPv4" };

@@ -31,9 +31,9 @@ pub(super) struct TlsTemplate {
     /// Verifies against the request's own authorities; none for the operating system's.
     verifier: Option<Arc<WebPkiServerVerifier>>,
     /// The same authorities as certificates.
-    listed: Arc<[CertificateDer<'static>]>,
+    pub(super) listed: Arc<[CertificateDer<'static>]>,
     /// Accept any certificate.
-    insecure_skip_verify: bool,
+    pub(super) insecure_skip_verify: bool,
     /// What is shown to whoever asks for a client certificate.
     client: Option<Arc<CertifiedKey>>,
     /// Whether TLS 1.2 is not spoken.
@@ -248,8 +248,20 @@ pub(super) struct Shown {
     pub(super) ocsp_stapled: bool,
     /// Whether the runner had no authority to verify with.
     pub(super) no_roots: bool,
-    /// Whether the other side asked for a client certificate.
-    pub(super) client_certificate_asked: bool,
+    /// Whether the other side asked who we are.
+    pub(super) client: Client,
+}
+
+/// What became of the client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Client {
+    /// Nobody asked for one.
+    #[default]
+    NotAsked,
+    /// The other side asked, and there was none to be shown.
+    Nameless,
+    /// The other side asked, and was shown one.
+    Named,
 }
 
 /// Verifies as rustls does and remembers what it saw. One serves one handshake.
@@ -332,9 +344,11 @@ impl ServerCertVerifier for HandshakeRecorder {
 }
 
 impl ResolvesClientCert for HandshakeRecorder {
-    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.shown().client_certificate_asked = true;
-        self.client.clone()
+    fn resolve(&self, _issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // One whose key signs in no way that the other side takes is not shown by TLS either.
+        let client = self.client.clone().filter(|client| client.key.choose_scheme(schemes).is_some());
+        self.shown().client = if client.is_some() { Client::Named } else { Client::Nameless };
+        client
     }
 
     fn has_certs(&self) -> bool {

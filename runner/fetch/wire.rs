@@ -82,10 +82,30 @@ impl Scan {
         Ok(())
     }
 
+    /// How many frames have begun since this was asked last.
+    fn take_frames(&mut self) -> u32 {
+        match self {
+            Self::Http1(_) => 0,
+            Self::Http2(scan) => std::mem::take(&mut scan.frames),
+        }
+    }
+
     fn next_exchange(&mut self) {
         match self {
             Self::Http1(scan) => *scan = HeadScan::default(),
             Self::Http2(scan) => scan.next_exchange(),
+        }
+    }
+}
+
+/// Takes `frames` off the task's turn, each as if it were a read of the socket. h2 works through all of them at once,
+/// and one read may bring a thousand: neither the deadline nor another probe would get its own turn.
+fn pay_for(frames: u32, cx: &mut Context<'_>) {
+    for _ in 0..frames {
+        match tokio::task::coop::poll_proceed(cx) {
+            Poll::Ready(paid) => paid.made_progress(),
+            // The next read waits for the next turn.
+            Poll::Pending => break,
         }
     }
 }
@@ -114,6 +134,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             wire.violation = Some(violation);
             return Poll::Ready(Err(io::Error::other(violation)));
         }
+        let frames = this.scan.take_frames();
+        drop(wire);
+        pay_for(frames, cx);
         polled
     }
 }

@@ -45,6 +45,8 @@ pub struct Exchange {
     pub hops: Vec<Hop>,
     /// The address that was connected to last (or tried last).
     pub remote_addr: Option<SocketAddr>,
+    /// Which of the target's addresses was asked, from 0; none where any might answer.
+    pub address_index: Option<u32>,
     /// Addresses that the resolver gave for the last host; none for an address in the URL.
     pub dns_answers: Option<u32>,
     /// Whether the last request went over a connection that was open already.

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::flight::Landed;
 use self::line::Line;
+use self::probe::Judged;
 use super::roster::{Merged, Roster};
 use super::stages::{Counted, Stages};
 use super::{Built, Stop};
@@ -66,23 +67,34 @@ pub(super) async fn run(
             let (request, checks) = (&probe.live.built.request, &probe.live.built.checks);
             let mut attempt = probe.first_attempt(&stages);
             loop {
-                // 3. fetch: one target becomes one exchange, within the attempt's deadline.
+                // 3. fetch: one target becomes one exchange, within the attempt's deadline; or one for each of its
+                // addresses, where the pipeline wants that.
                 let deadline = attempt.started + request.timeout();
                 let url = &probe.turn.target.url;
-                let exchange = Arc::new(stages.fetcher.fetch(request, url, deadline, &stages.clock).await);
-                // 4. check: the exchange becomes verdicts, on the check threads, within the same deadline.
-                let observed = probe.observed(&attempt, &exchange);
-                let mut judgement = stages.checks.judge(checks, observed, deadline).await;
-                let notes = std::mem::take(&mut judgement.notes);
-                let outcome = crate::model::judge(&exchange, &judgement.verdicts);
+                let exchanges = stages.fetcher.fetch_each(request, url, deadline, &stages.clock).await;
+                // 4. check: an exchange becomes verdicts, on the check threads, within the same deadline.
+                let mut judged = Vec::with_capacity(exchanges.len());
+                for exchange in exchanges {
+                    let exchange = Arc::new(exchange);
+                    let observed = probe.observed(&attempt, &exchange);
+                    let judgement = stages.checks.judge(checks, observed, deadline).await;
+                    judged.push(Judged::new(exchange, judgement));
+                }
                 // Does it decide, or is there another attempt? What checks remember is kept of the last one.
-                let pause = probe.pause_after(&attempt, &exchange, outcome, &stages.clock);
-                let verdicts = if pause.is_none() { judgement.commit_state() } else { judgement.verdicts };
+                let Some(deciding) = Judged::put_deciding_last(&mut judged) else {
+                    return Landed::without_row();
+                };
+                let pause = probe.pause_after(&attempt, &deciding.exchange, deciding.outcome, &stages.clock);
                 // 5. sink: exchange and verdicts become a row; it is recorded where the pipeline wants that,
                 // and handed over.
-                let row = probe.row(&stages, &attempt, pause.is_none(), outcome, exchange, verdicts);
-                stages.recorder.offer(&probe.live.built, &row, notes);
-                let landed = deliver(&stages, &probe.live, row).await;
+                let mut landed = Landed::without_row();
+                let mut rest = judged.into_iter();
+                while let Some(one) = rest.next() {
+                    let is_final = pause.is_none() && rest.len() == 0;
+                    let (row, notes) = probe.judged_row(&stages, &attempt, is_final, one);
+                    stages.recorder.offer(&probe.live.built, &row, notes);
+                    landed = deliver(&stages, &probe.live, row).await;
+                }
                 let Some(pause) = pause else { return probe.told(landed) };
                 attempt = probe.next_attempt(&attempt, pause, &stages.clock).await;
             }

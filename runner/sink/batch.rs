@@ -97,7 +97,7 @@ impl BatchBuilder {
         columns.seq.append_value(result.seq);
         columns.probe_seq.append_value(result.probe_seq);
         columns.attempt.append_value(result.attempt as i32);
-        columns.address_index.append_null();
+        columns.address_index.append_option(result.exchange.address_index.map(|index| index as i32));
         columns.is_final.append_value(result.is_final);
         columns.in_maintenance.append_value(result.in_maintenance);
         columns.missed.append_value(i32::try_from(result.missed).unwrap_or(i32::MAX));

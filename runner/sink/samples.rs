@@ -75,6 +75,7 @@ pub(crate) fn full(seq: i64) -> ProbeResult {
         redirects: Some(1),
         hops: vec![hop("https://a.example/", Some(302)), hop("https://a.example/home", Some(200))],
         remote_addr: Some(SocketAddr::from(([127, 0, 0, 1], 443))),
+        address_index: Some(1),
         dns_answers: Some(2),
         connection_reused: Some(false),
         sent_token: None,

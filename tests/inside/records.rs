@@ -139,6 +139,7 @@ fn exchange() -> BoxedStrategy<Exchange> {
                 redirects,
                 hops,
                 remote_addr,
+                address_index: dns_answers.map(|answers| answers / 2),
                 dns_answers,
                 connection_reused,
                 sent_token: None,

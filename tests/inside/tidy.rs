@@ -1,6 +1,7 @@
 //! What a reader of the repository may rely on: each file says what it is for, is one idea, and nothing
 //! that belongs together is missing a part.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -92,7 +93,7 @@ fn nothing_is_unbounded() {
 
 #[test]
 fn every_dependency_says_why() {
-    for manifest in ["Cargo.toml", "plugins/Cargo.toml"] {
+    for manifest in ["Cargo.toml", "plugins/Cargo.toml", "tests/fuzz/Cargo.toml"] {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let mut inside = false;
@@ -112,6 +113,34 @@ fn every_dependency_says_why() {
         }
         assert_none(&wrong);
     }
+}
+
+/// What is fuzzed is what is shipped.
+#[test]
+fn the_fuzzed_crates_are_the_runners() {
+    let packages = |path: &str| -> HashSet<(String, String)> {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let value = |block: &str, key: &str| {
+            block
+                .lines()
+                .find_map(|line| line.strip_prefix(key))
+                .map(|value| value.trim_matches('"').to_owned())
+        };
+        text.split("[[package]]")
+            .filter_map(|b| Some((value(b, "name = ")?, value(b, "version = ")?)))
+            .collect()
+    };
+    let (ours, fuzzed) = (packages("Cargo.lock"), packages("tests/fuzz/Cargo.lock"));
+    assert!(fuzzed.len() > 100, "the packages were not found");
+    let engine = ["probity-fuzz", "libfuzzer-sys", "arbitrary"];
+    let wrong: Vec<_> = fuzzed
+        .difference(&ours)
+        .filter(|(name, _)| !engine.contains(&name.as_str()))
+        .map(|(name, version)| {
+            format!("{name} {version}: in tests/fuzz, run cargo update {name} --precise …")
+        })
+        .collect();
+    assert_none(&wrong);
 }
 
 #[test]

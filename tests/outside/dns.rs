@@ -36,3 +36,57 @@ fn n1_a_pipeline_asks_name_servers_of_its_own() {
     // Questions that are on their way at the same time are asked once.
     assert!((1..=2).contains(&names.asked("there.test")));
 }
+
+#[test]
+fn h99_every_address_has_a_row_and_the_worst_decides() {
+    // It listens at 127.0.0.1, and nobody does at 127.0.0.2.
+    let server = Server::start();
+    let names = NameServer::start();
+    let port = server.url("").rsplit(':').next().unwrap().to_owned();
+    let project = Project::with_pipeline(&format!(
+        "[request]\naddresses = \"all\"\nip_version = \"4\"\ndns = {{ servers = [\"{}\"] }}\n\
+         retry = {{ attempts = 2, backoff = \"10ms\" }}\n[[sources]]\ntargets = [\n\
+         {{ name = \"both\", url = \"http://both.test:{port}/ok\" }},\n\
+         {{ name = \"one\", url = \"http://there.test:{port}/ok\" }},\n\
+         {{ name = \"gone\", url = \"http://gone.test:{port}/ok\" }},\n]\n",
+        names.address()
+    ));
+    project.run(&["run", "--once"]).expect_code(1);
+    let rows = project.rows();
+    rows.expect_whole();
+    let of = |target: &str| {
+        let of = rows.probes.iter().filter(|row| row["target"] == target);
+        let told = of.map(|row| {
+            let address =
+                row["remote_addr"].as_str().map(|address| address.split(':').next().unwrap().to_owned());
+            let outcome = row["outcome"].as_str().unwrap().to_owned();
+            (
+                row["attempt"].as_i64().unwrap(),
+                row["address_index"].as_i64(),
+                address,
+                outcome,
+                row["is_final"] == true,
+            )
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        told
+    };
+    let both = of("both");
+    assert_eq!(both.len(), 4, "{both:?}");
+    for (at, (attempt, index, address, outcome, is_final)) in both.iter().enumerate() {
+        assert_eq!((*attempt, *index), (1 + at as i64 / 2, Some(at as i64 % 2)), "{both:?}");
+        let answers = address.as_deref() == Some("127.0.0.1");
+        assert_eq!(outcome, if answers { "up" } else { "down" }, "{both:?}");
+        assert_eq!(*is_final, !answers && *attempt == 2, "{both:?}");
+    }
+    let one = of("one");
+    assert_eq!(one, [(1, Some(0), Some("127.0.0.1".to_owned()), "up".to_owned(), true)]);
+    let gone = of("gone");
+    assert_eq!(gone, [(1, None, None, "down".to_owned(), true)]);
+    let dns: Vec<_> = rows.probes.iter().map(|row| (&row["dns_answers"], &row["dns_us"])).collect();
+    assert!(dns.iter().all(|(_, took)| took.is_i64()), "{dns:?}");
+    assert_eq!(dns.iter().filter(|(answers, _)| **answers == 2).count(), 4, "{dns:?}");
+    // The name is asked for once an attempt, not once an address.
+    assert!((1..=2).contains(&names.asked("both.test")), "{}", names.asked("both.test"));
+}

@@ -30,11 +30,16 @@ mod demo;
 mod dns;
 mod exit_codes;
 mod explain;
-mod hostile_peers;
+mod hostile_network;
 mod hostile_plugins;
+mod hostile_routes;
+mod httpbin;
 mod list;
 mod lock;
 mod oauth;
+mod openssl;
+#[path = "../hostile/network/mod.rs"]
+mod network;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;
@@ -53,6 +58,7 @@ mod secrets;
 mod sources;
 mod stop;
 mod suspended;
+mod timings;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;

@@ -14,13 +14,13 @@
 
 mod contract;
 mod names;
-mod peer;
 mod process;
 mod project;
 mod python;
 mod rows;
 mod server;
 mod wait;
+mod wanted;
 #[allow(unreachable_pub, reason = "the library's own tests share it, from another place")]
 pub(crate) mod wat_guest;
 
@@ -28,8 +28,9 @@ pub(crate) use contract::{CHECKS, Kind, PROBES};
 pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;
-pub(crate) use python::{Python, python_or_leave_out};
+pub(crate) use python::{Python, leave_out, python_or_leave_out, say_left_out};
 pub(crate) use rows::{Row, Rows, parquet_files, read_rows};
 pub(crate) use server::{Request, Server};
 pub(crate) use wait::{LONG, until};
+pub(crate) use wanted::{differences, inline};
 pub(crate) use wat_guest::{Guest, PASS};

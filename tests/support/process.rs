@@ -138,6 +138,12 @@ impl Running {
         move || stderr.text()
     }
 
+    /// The same for stdout.
+    pub(crate) fn stdout_reader(&self) -> impl Fn() -> String + use<> {
+        let stdout = self.stdout.clone();
+        move || stdout.text()
+    }
+
     /// Sends a signal. A process that has ended already is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);

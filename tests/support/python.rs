@@ -20,13 +20,23 @@ pub(crate) fn python_or_leave_out(test: &str) -> Option<Python> {
     match FOUND.get_or_init(find) {
         Ok(python) => Some(python.clone()),
         Err(reason) => {
-            let required = std::env::var_os("PROBITY_REQUIRE_READERS").is_some();
-            assert!(!required, "PROBITY_REQUIRE_READERS is set, but {reason}");
-            let line = format!("left out: {test}, because {reason}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            leave_out(test, reason);
             None
         }
     }
+}
+
+/// Says that `test` is left out for want of something that can be installed; where that is required, fails.
+pub(crate) fn leave_out(test: &str, reason: &str) {
+    let required = std::env::var_os("PROBITY_REQUIRE_READERS").is_some();
+    assert!(!required, "PROBITY_REQUIRE_READERS is set, but {reason}");
+    say_left_out(test, reason);
+}
+
+/// Says that `test` is left out, past the test runner's capture.
+pub(crate) fn say_left_out(test: &str, reason: &str) {
+    let line = format!("left out: {test}, because {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 fn find() -> Result<Python, String> {

@@ -12,7 +12,6 @@
 //! | `/body/2048` | 200 with that many bytes |
 //! | `/redirect/ok` | 302 to `/ok` |
 //! | `/document/x` | 200 with what the test has put there, 404 before; a query is passed over |
-//! | `/hostile/drip` | what `peer.rs` has under that name |
 //!
 //! Every answer's body begins with a nonce of its own, and rows carry the body's hash, so that a row can
 //! be matched with the one request that it tells of.
@@ -24,8 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use super::peer::play;
 
 /// One request that arrived.
 #[derive(Debug, Clone)]
@@ -207,11 +204,6 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
             return None;
         }
         "close" => return None,
-        "hostile" => {
-            // A client that leaves in the middle is what most of them are for.
-            let _ = play(stream, argument, &|| log.stopped.load(Ordering::SeqCst));
-            return None;
-        }
         "garbage" => {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
             return None;

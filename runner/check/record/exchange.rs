@@ -34,6 +34,8 @@ pub(super) struct ExchangeLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_addr: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    address_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     dns_answers: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_reused: Option<bool>,
@@ -137,6 +139,7 @@ impl ExchangeLine {
             redirects,
             hops,
             remote_addr,
+            address_index,
             dns_answers,
             connection_reused,
             // A record has no secret.
@@ -151,6 +154,7 @@ impl ExchangeLine {
             redirects: *redirects,
             hops: hops.iter().map(HopLine::of).collect(),
             remote_addr: *remote_addr,
+            address_index: *address_index,
             dns_answers: *dns_answers,
             connection_reused: *connection_reused,
             phases_ns: PhasesLine::of(phases),
@@ -189,6 +193,7 @@ impl ExchangeLine {
             redirects: self.redirects,
             hops: self.hops.into_iter().map(HopLine::into_hop).collect(),
             remote_addr: self.remote_addr,
+            address_index: self.address_index,
             dns_answers: self.dns_answers,
             connection_reused: self.connection_reused,
             sent_token: None,

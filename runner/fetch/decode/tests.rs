@@ -149,7 +149,8 @@ fn members_and_frames_follow_each_other_and_other_bytes_are_passed_over() {
     for (name, coding) in [("gzip", Coding::Gzip), ("zstd", Coding::Zstd)] {
         let mut bytes = encoded(name, b"one ");
         bytes.extend(encoded(name, b"two"));
-        bytes.extend_from_slice(b"\0\0rest");
+        // Among the other bytes are the first ones of a part.
+        bytes.extend_from_slice(b"\0\0rest\x1f\x8b\x28\xb5");
         for size in [1, 10, 1_000] {
             assert_eq!(decoded(coding, &bytes, size).as_deref(), Ok(b"one two".as_slice()), "{name}");
         }

@@ -193,6 +193,20 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_closed_within_a_frame_is_the_targets_doing() {
+    let head = frame(1, 4, 1, &[STATUS_200]);
+    let body = frame(0, 1, 1, b"whole body");
+    for (said, expected) in [
+        ([SETTINGS, &head[..5]].concat(), ErrorKind::ConnectionClosed),
+        ([SETTINGS, &head, &body[..12]].concat(), ErrorKind::BodyIncomplete),
+    ] {
+        let server = Server::answering(said).await;
+        let exchange = fetch(http2(&[]), &server.url("/")).await;
+        assert_eq!(kind(&exchange), Some(expected), "{:?}", exchange.failure);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_http2_is_told_apart() {
     use ErrorKind::{ConnectionClosed, HttpMalformed, HttpTooManyInterim, HttpVersion};
     let interim = frame(1, 4, 1, &[0x08, 3, b'1', b'0', b'3']);

@@ -69,6 +69,8 @@ fn what_cannot_be_pinned_is_refused_without_repeating_the_address() {
         ("shop.example:0", "10.0.0.1", "the key is no \"host:port\""),
         ("shop.example:99999", "10.0.0.1", "the key is no \"host:port\""),
         (":80", "10.0.0.1", "the key is no \"host:port\""),
+        ("shop.example:+80", "10.0.0.1", "the key is no \"host:port\""),
+        ("shop..example:80", "10.0.0.1", "the key is no \"host:port\""),
         ("http://shop.example:80", "10.0.0.1", "the key is no \"host:port\""),
         ("shop.example:80", "canary.example", "the value is neither an IP address nor one with a port"),
         ("shop.example:80", "10.0.0.1:0", "the value is neither an IP address nor one with a port"),

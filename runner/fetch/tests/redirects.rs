@@ -87,6 +87,10 @@ async fn locations_that_cannot_be_followed() {
         ("gopher://127.0.0.1/", ErrorKind::RedirectInvalid),
         ("http://[::1", ErrorKind::RedirectInvalid),
         ("http://127.0.0.1:99999/", ErrorKind::RedirectInvalid),
+        ("http://127.0.0.1:0/", ErrorKind::RedirectInvalid),
+        // Neither a certificate nor a resolver can know such a name.
+        ("https://sh(op.example/", ErrorKind::RedirectInvalid),
+        ("http://shop..example/", ErrorKind::RedirectInvalid),
     ] {
         let server = Server::answering(to(302, location, "")).await;
         let exchange = get(&server.url("/")).await;

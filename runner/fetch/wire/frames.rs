@@ -28,10 +28,14 @@ pub(super) struct FrameScan {
     came: usize,
     /// Bytes of the current frame's payload that are still to come.
     payload: u32,
+    /// The length of the head that is whole with this payload.
+    ends_head: Option<u64>,
     /// The longest head that is taken, as it is compressed.
     most_head_bytes: u64,
     /// Whether a frame has been seen whole.
     any_frame: bool,
+    /// Frames that have begun since they were taken last.
+    pub(super) frames: u32,
     exchange: Seen,
 }
 
@@ -55,8 +59,10 @@ impl FrameScan {
             frame: [0; FRAME_HEAD],
             came: 0,
             payload: 0,
+            ends_head: None,
             most_head_bytes: most_head_bytes.into(),
             any_frame: false,
+            frames: 0,
             exchange: Seen::default(),
         }
     }
@@ -74,15 +80,18 @@ impl FrameScan {
                 let passed = bytes.len().min(self.payload as usize);
                 self.payload -= passed as u32;
                 bytes = &bytes[passed..];
-                continue;
+            } else {
+                let taken = bytes.len().min(FRAME_HEAD - self.came);
+                self.frame[self.came..self.came + taken].copy_from_slice(&bytes[..taken]);
+                self.came += taken;
+                bytes = &bytes[taken..];
+                if self.came == FRAME_HEAD {
+                    self.came = 0;
+                    self.ends_head = self.frame_begins()?;
+                }
             }
-            let taken = bytes.len().min(FRAME_HEAD - self.came);
-            self.frame[self.came..self.came + taken].copy_from_slice(&bytes[..taken]);
-            self.came += taken;
-            bytes = &bytes[taken..];
-            if self.came == FRAME_HEAD {
-                self.came = 0;
-                head = self.frame_begins()?.or(head);
+            if self.payload == 0 {
+                head = self.ends_head.take().or(head);
             }
         }
         Ok(head)
@@ -93,6 +102,7 @@ impl FrameScan {
             return Err(Violation::SpeaksHttp1);
         }
         self.any_frame = true;
+        self.frames = self.frames.saturating_add(1);
         let [high, middle, low, kind, flags, ..] = self.frame;
         self.payload = u32::from_be_bytes([0, high, middle, low]);
         let seen = &mut self.exchange;
@@ -161,6 +171,9 @@ mod tests {
             assert_eq!(scan(&all, piece), Ok(Some(77)), "{piece}");
         }
         assert_eq!(scan(&frame(HEADERS, 0, 70), 3), Ok(None));
+        // A head that never came whole has no length.
+        let cut = frame(HEADERS, END_HEADERS, 70);
+        assert_eq!(scan(&cut[..cut.len() - 1], 3), Ok(None));
     }
 
     #[test]

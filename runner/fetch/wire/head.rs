@@ -12,10 +12,8 @@ pub(super) struct HeadScan {
     line: usize,
     /// Whether the status line has been seen whole.
     past_status_line: bool,
-    /// The status code's first digit: byte 9 of `HTTP/1.1 200`.
-    class: u8,
-    /// The last digit of a code that starts with `10`, since 101 is final (RFC 9110 section 15.2.2).
-    last: u8,
+    /// The status code: bytes 9 to 11 of `HTTP/1.1 200`.
+    code: [u8; 3],
     interim: u32,
     pub(super) done: bool,
 }
@@ -49,12 +47,10 @@ impl HeadScan {
                 }
                 b'\r' => {}
                 byte => {
-                    if !self.past_status_line {
-                        match self.line {
-                            9 => self.class = *byte,
-                            11 => self.last = *byte,
-                            _ => {}
-                        }
+                    if !self.past_status_line
+                        && let Some(digit) = self.line.checked_sub(9).and_then(|at| self.code.get_mut(at))
+                    {
+                        *digit = *byte;
                     }
                     self.line += 1;
                 }
@@ -65,7 +61,8 @@ impl HeadScan {
 
     /// An empty line after a status line; whether that head was the final one.
     fn end_of_head(&mut self) -> bool {
-        if self.class != b'1' || self.last == b'1' {
+        // Of the codes that begin with 1, 101 is final (RFC 9110 section 15.2.2).
+        if self.code[0] != b'1' || self.code == *b"101" {
             self.done = true;
             return true;
         }
@@ -98,6 +95,11 @@ mod tests {
                 Found::Head(head.len() as u64)
             );
             assert_eq!(scan_in_pieces("HTTP/1.1 101 X\n\n", piece), Found::Head(16));
+            // No code that anybody knows, and not final.
+            assert_eq!(
+                scan_in_pieces(&format!("HTTP/1.1 141 X\r\n\r\n{head}"), piece),
+                Found::Head(head.len() as u64)
+            );
             assert_eq!(scan_in_pieces("HTTP/1.1 200 OK\r\nA: b\r\n", piece), Found::Nothing);
         }
     }

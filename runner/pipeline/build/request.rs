@@ -12,8 +12,8 @@ use twox_hash::XxHash3_64;
 use super::Site;
 use crate::config::{Code, Diagnostic, Diagnostics, Located, Place, read_input};
 use crate::fetch::{
-    AddressPolicy, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion, IpVersionText,
-    Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
+    AddressPolicy, AddressesText, ClientPem, ConnectionText, HttpVersionText, HttpVersions, IpVersion,
+    IpVersionText, Request, RequestError, RequestSpec, RequestText, TlsOptions, TlsVersionText,
 };
 use crate::pipeline::settings::RunnerSettings;
 
@@ -83,6 +83,7 @@ pub(super) fn build(
             HttpVersionText::Http11 => HttpVersions::Http11,
             HttpVersionText::Http2 => HttpVersions::Http2,
         },
+        all_addresses: text.addresses == AddressesText::All,
         reuse_connections: text.connection == ConnectionText::Reuse,
         ip_version: match text.ip_version {
             IpVersionText::Any => IpVersion::Any,

@@ -8,7 +8,7 @@ use super::super::secrets::mask_row;
 use super::super::stages::Stages;
 use super::Live;
 use super::flight::Landed;
-use crate::check::Observed;
+use crate::check::{CallNote, Judgement, Observed};
 use crate::clock::{Clock, Instant, UnixNanos};
 use crate::model::{Exchange, Failure, Outcome, ProbeResult, Verdict};
 
@@ -38,6 +38,30 @@ pub(super) struct Attempt {
     /// From due to the first attempt's begin.
     lateness: Duration,
     in_maintenance: bool,
+}
+
+/// An exchange and what the checks say of it.
+pub(super) struct Judged {
+    pub(super) exchange: Arc<Exchange>,
+    judgement: Judgement,
+    pub(super) outcome: Outcome,
+}
+
+impl Judged {
+    pub(super) fn new(exchange: Arc<Exchange>, judgement: Judgement) -> Self {
+        let outcome = crate::model::judge(&exchange, &judgement.verdicts);
+        Self { exchange, judgement, outcome }
+    }
+
+    /// The worst of an attempt's exchanges decides it, the first among equals; it goes to the end. None if there is
+    /// none.
+    pub(super) fn put_deciding_last(judged: &mut Vec<Self>) -> Option<&Self> {
+        let worst = judged.iter().map(|one| one.outcome).max()?;
+        let deciding = judged.iter().position(|one| one.outcome == worst)?;
+        let deciding = judged.remove(deciding);
+        judged.push(deciding);
+        judged.last()
+    }
 }
 
 impl Probe {
@@ -112,6 +136,20 @@ impl Probe {
         let pause = built.retry.pause(attempt.number, exchange, outcome, clock.chance())?;
         let end = clock.now() + pause + built.request.timeout();
         self.turn.next.is_none_or(|next| end <= next).then_some(pause)
+    }
+
+    /// The row of an exchange that was judged, and what its checks noted; what they remember is kept of the final one.
+    pub(super) fn judged_row(
+        &self,
+        stages: &Stages,
+        attempt: &Attempt,
+        is_final: bool,
+        judged: Judged,
+    ) -> (ProbeResult, Vec<CallNote>) {
+        let Judged { exchange, mut judgement, outcome } = judged;
+        let notes = std::mem::take(&mut judgement.notes);
+        let verdicts = if is_final { judgement.commit_state() } else { judgement.verdicts };
+        (self.row(stages, attempt, is_final, outcome, exchange, verdicts), notes)
     }
 
     /// The row of an attempt.

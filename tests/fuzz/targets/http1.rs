@@ -1,0 +1,7 @@
+//! `fetch::fuzz::http1` under libFuzzer.
+#![no_main]
+#![allow(clippy::disallowed_methods, reason = "libFuzzer's macro makes files")]
+
+use probity_fuzz::fetch::fuzz;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| probity_fuzz::without_leak(fuzz::http1, data));
