@@ -40,6 +40,7 @@ NO_COUNTERPART = {
     "max_redirects": "how many redirects are followed",
     "address_policy": "which addresses may be connected to",
     "dns": "name servers other than the system's",
+    "connection": "connections kept for the next probe",
 }
 # Of no use to a verdict: what is kept of a response, and how much of it.
 PASSED_OVER = {"response_headers", "body_limit"}
