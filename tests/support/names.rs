@@ -1,5 +1,5 @@
-//! A name server for IPv4 addresses: `there.test` is on the loopback, `both.test` there twice (127.0.0.1 and
-//! 127.0.0.2), `broken.test` is beyond it (SERVFAIL), and nothing else exists.
+//! A name server for IPv4 addresses: `there.test` is on the loopback, `both.test` there twice (127.0.0.2, then
+//! 127.0.0.1), `broken.test` is beyond it (SERVFAIL), and nothing else exists.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ fn answer(question: &[u8]) -> (String, Vec<u8>) {
     };
     let mut answer = [&question[..2], &[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]].concat();
     answer.extend_from_slice(&question[12..at + 5]);
-    for last in 1..=count {
+    for last in (1..=count).rev() {
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, last]);
     }
     (name, answer)
