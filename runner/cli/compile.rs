@@ -22,7 +22,8 @@ pub(super) fn compile() -> anyhow::Result<Exit> {
 pub(super) enum Keep<'a> {
     /// In the state folder of a runner, `name` in the data folder.
     InState(&'a Path, &'a str),
-    /// What a runner of that name has there is used, nothing is written.
+    /// What a runner of that name has there is used, and nothing is written to it; where it has nothing, in the
+    /// user's own cache.
     ReadState(&'a Path, &'a str),
     /// In the user's own cache: for authors, whose commands have no data folder.
     InCache,
@@ -65,16 +66,20 @@ pub(super) fn engine(keep: Keep<'_>) -> anyhow::Result<CheckEngine> {
 
 fn settings(keep: Keep<'_>) -> EngineSettings {
     let compile = CompilePlace::child_of_this_program();
-    let cache = keep.folder().and_then(|folder| open(keep, &folder));
+    let cache = match keep {
+        Keep::ReadState(..) => read(keep).or_else(|| open(Keep::InCache)),
+        keep => open(keep),
+    };
     EngineSettings { compile, cache, ..EngineSettings::default() }
 }
 
-fn open(keep: Keep<'_>, folder: &Path) -> Option<CompileCache> {
-    let clock = Clock::system();
-    if let Keep::ReadState(..) = keep {
-        return CompileCache::open_read_only(folder, &clock).ok();
-    }
-    match CompileCache::open(folder, &clock) {
+fn read(keep: Keep<'_>) -> Option<CompileCache> {
+    CompileCache::open_read_only(&keep.folder()?, &Clock::system()).ok()
+}
+
+fn open(keep: Keep<'_>) -> Option<CompileCache> {
+    let folder = keep.folder()?;
+    match CompileCache::open(&folder, &Clock::system()) {
         Ok(cache) => Some(cache),
         Err(error) => {
             let folder = folder.display();

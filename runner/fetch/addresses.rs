@@ -31,7 +31,7 @@ impl Fetcher {
         };
         let began = clock.now();
         let resolver = &self.shared.resolver;
-        let asking = pin!(resolver.resolve(&name, request.ip_version, &request.dns_servers, clock));
+        let asking = pin!(resolver.resolve(&name, request.ip_version, &request.dns_servers, clock, || ()));
         let (answer, dns) = match tokio::time::timeout_at(deadline, asking).await {
             Ok((Ok(answer), dns)) => (answer, dns),
             Ok((Err(failure), _)) => return vec![unresolved(request, &uri, Some(failure), began, clock)],

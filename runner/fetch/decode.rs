@@ -114,9 +114,6 @@ impl Decoder {
         arrived: u64,
         mut keep: impl FnMut(&[u8]) -> Taken,
     ) -> Result<(Taken, usize), Failure> {
-        if self.over {
-            return Ok((Taken::More, piece.len()));
-        }
         let mut codec = match (self.codec.take(), piece.first()) {
             (Some(codec), _) => codec,
             (None, Some(first)) => codec(self.coding, *first),

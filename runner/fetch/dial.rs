@@ -115,8 +115,11 @@ impl Dialer {
 
     async fn resolve(&self, host: &str, version: IpVersion) -> Result<Vec<IpAddr>, Failure> {
         let resolver = &self.shared.resolver;
-        let (answer, took) = resolver.resolve(host, version, &self.dns_servers, &self.clock).await;
+        self.wire.lock().waits_for_turn = true;
+        let asks = || self.wire.lock().waits_for_turn = false;
+        let (answer, took) = resolver.resolve(host, version, &self.dns_servers, &self.clock, asks).await;
         let mut wire = self.wire.lock();
+        wire.waits_for_turn = false;
         wire.dns = Some(wire.dns.unwrap_or_default() + took);
         let answer = answer?;
         wire.dns_answers = Some(answer.found);

@@ -138,8 +138,9 @@ impl Building {
         options.cache_size = self.cache_entries;
         // The hosts file is looked at before: hickory would still ask for the family that is not listed in it.
         options.use_hosts_file = ResolveHosts::Never;
-        // More than this at once over one TCP connection would be refused as "busy", by us.
-        options.max_active_requests = self.concurrency.saturating_mul(2).max(32);
+        // More than this at once over one TCP connection would be refused as "busy", by us. A name that nobody
+        // answers for is one until its deadline, beside those that have their turn.
+        options.max_active_requests = self.concurrency.saturating_mul(64).max(32);
         let mut builder = Hickory::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         builder.build().map_err(|error| error.to_string())

@@ -47,6 +47,8 @@ pub(super) struct Way {
 pub(super) struct WireState {
     /// How far the dialer has come; `Tls` once it is done.
     pub(super) stage: Stage,
+    /// Whether the name has yet to be asked for, since others are.
+    pub(super) waits_for_turn: bool,
     /// Time to resolve the name.
     pub(super) dns: Option<Duration>,
     /// Time to connect.
@@ -198,6 +200,10 @@ impl Progress {
                 ErrorKind::OAuth,
                 "there is no token for the target: none came before the deadline".to_owned(),
             ),
+            Stage::Dns if self.wire.lock().waits_for_turn => {
+                let message = "other names had every turn with the name servers until the deadline";
+                (ErrorKind::LocalLimit, message.to_owned())
+            }
             Stage::Dns => (ErrorKind::DnsTimeout, "the name was not resolved before the deadline".to_owned()),
             Stage::Connect => {
                 (ErrorKind::ConnectTimeout, format!("{whom} did not answer before the deadline"))

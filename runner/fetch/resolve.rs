@@ -23,12 +23,17 @@ use crate::model::{ErrorKind, Failure};
 /// How long an answer waits for the other family's (RFC 8305 section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
+/// How long a question keeps its turn. One that is out for longer costs its server nothing more, and the names that
+/// nobody answers for must not keep all others waiting until their deadlines.
+const TURN: Duration = Duration::from_millis(250);
+
 /// Turns names into addresses, for the whole runner.
 pub(super) struct Resolver {
     servers: NameServers,
     hosts: Hosts,
-    /// Bounds the questions in flight, whoever is asked: each of them holds a socket or several.
-    permits: Semaphore,
+    /// Bounds the names that are asked for at the same time, whoever is asked: name servers drop what comes in
+    /// bursts.
+    turns: Semaphore,
     /// The servers that requests without servers of their own ask; none for the system's.
     usual_servers: Arc<[SocketAddr]>,
     max_addresses: usize,
@@ -50,31 +55,43 @@ impl Resolver {
         Self {
             servers: NameServers::new(config),
             hosts: Hosts::from_system().unwrap_or_default(),
-            permits: Semaphore::new(config.dns_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            turns: Semaphore::new(config.dns_concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             usual_servers: config.dns_servers.as_slice().into(),
             max_addresses: config.max_addresses.max(1),
         }
     }
 
     /// The addresses of `host`, which is no address itself, and how long finding them took: without the wait
-    /// for our own turn, which says nothing about the name. Asks the request's own `servers`, if it has any.
+    /// for our own turn, which says nothing about the name and is over when `asks` is called. Asks the request's own
+    /// `servers`, if it has any.
     pub(super) async fn resolve(
         &self,
         host: &str,
         version: IpVersion,
         servers: &Arc<[SocketAddr]>,
         clock: &Clock,
+        asks: impl FnOnce(),
     ) -> (Result<Answer, Failure>, Duration) {
         let began = clock.now();
         if let Some(answer) = self.without_asking(host, version) {
             return (answer, clock.now().saturating_duration_since(began));
         }
         // Only a closed semaphore fails, and nobody closes this one.
-        let _permit = self.permits.acquire().await.ok();
+        let turn = self.turns.acquire().await.ok();
+        asks();
         let began = clock.now();
         let servers = if servers.is_empty() { &self.usual_servers } else { servers };
         let answer = match self.servers.asking(servers, began) {
-            Ok(dns) => self.ask(&dns, host, version).await,
+            Ok(dns) => {
+                let mut answer = std::pin::pin!(self.ask(&dns, host, version));
+                match tokio::time::timeout(TURN, answer.as_mut()).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        drop(turn);
+                        answer.await
+                    }
+                }
+            }
             Err(failure) => Err(failure),
         };
         (answer, clock.now().saturating_duration_since(began))

@@ -101,9 +101,11 @@ class Bench:
         folder = self.folder / f"round-{number}"
         folder.mkdir()
         targets = "\n".join(f'  "{url}",' for url in urls)
+        # The same name server: every other round as the system's, and as one of the pipeline's own.
+        own_name_server = 'dns = { servers = ["127.0.0.1"] }\n' if number % 2 else ""
         (folder / "timings.toml").write_text(
             f"[limits]\nconcurrency = {self.options.concurrency}\n"
-            f'[request]\ntimeout = "30s"\nip_version = "4"\ntls = {{ ca_file = "{self.folder}/ca.pem" }}\n'
+            f'[request]\ntimeout = "30s"\nip_version = "4"\ntls = {{ ca_file = "{self.folder}/ca.pem" }}\n{own_name_server}'
             f"[[sources]]\ntargets = [\n{targets}\n]\n"
         )
         command = [self.options.binary, "run", "--once", folder / "timings.toml", "--data", folder / "data"]

@@ -1,7 +1,7 @@
 //! Plays every hostile peer of `network/cases.toml` until stdin ends or SIGTERM comes, for whoever wants to hold a
 //! prober against them: `cargo run --example hostile`.
 //!
-//! It prints a line of JSON a case: `id`, `name`, `title`, `url`, `request` (lines of Probity's table `[request]`), `needs` (what Probity may lack),
+//! It prints a line of JSON a case: `id`, `name`, `title`, `url`, `request` (lines of Probity's table `[request]`), `checks`, `needs` (what Probity may lack),
 //! `ca_file` (the authority of the good certificates, in PEM), `expect` (what Probity must say of it).
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ fn main() {
         let case = &played.case;
         let line = json!({
             "id": case.id, "name": case.name, "title": case.title, "url": played.url,
-            "request": played.request, "needs": case.needs, "ca_file": ca_file, "expect": case.expect,
+            "request": played.request, "checks": case.checks, "needs": case.needs, "ca_file": ca_file, "expect": case.expect,
         });
         writeln!(out, "{line}").unwrap();
     }

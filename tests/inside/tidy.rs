@@ -7,12 +7,12 @@ use std::path::Path;
 
 use probity::check::BUNDLED_NAMES;
 
-use crate::tree::{files, root, sources};
+use crate::tree::{Source, files, root, sources};
 
 /// A file of more lines is more than one idea.
 const LONGEST_FILE: usize = 500;
 
-fn all_sources() -> Vec<crate::tree::Source> {
+fn all_sources() -> Vec<Source> {
     ["runner", "plugins", "tests"].into_iter().flat_map(sources).collect()
 }
 
@@ -139,6 +139,37 @@ fn the_fuzzed_crates_are_the_runners() {
         .map(|(name, version)| {
             format!("{name} {version}: in tests/fuzz, run cargo update {name} --precise …")
         })
+        .collect();
+    assert_none(&wrong);
+}
+
+/// Whatever the fetcher comes to need, tests/fuzz needs as well.
+#[test]
+fn the_fuzzed_crates_are_all_there() {
+    let names = |path: &str| -> HashSet<String> {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let inside = text.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        inside.lines().filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())).collect()
+    };
+    let fuzzed = names("tests/fuzz/Cargo.toml");
+    let included = ["clock", "config", "fetch", "model"];
+    let is_test = |source: &Source| source.path.iter().any(|part| part == "tests" || part == "tests.rs");
+    let used: Vec<_> = sources("runner")
+        .into_iter()
+        .filter(|source| included.contains(&source.module().as_str()) && !is_test(source))
+        .map(|source| source.code().split("#[cfg(test)]").next().unwrap_or_default().to_owned())
+        .collect();
+    let is_used = |name: &String| {
+        let path = format!("{}::", name.replace('-', "_"));
+        let begins = |(at, code): (usize, &String)| {
+            !code[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || "_:".contains(before))
+        };
+        used.iter().any(|code| code.match_indices(&path).any(|(at, _)| begins((at, code))))
+    };
+    let wrong: Vec<_> = names("Cargo.toml")
+        .into_iter()
+        .filter(|name| !fuzzed.contains(name) && is_used(name))
+        .map(|name| format!("{name} is missing in tests/fuzz/Cargo.toml"))
         .collect();
     assert_none(&wrong);
 }

@@ -19,13 +19,13 @@ fn a_delay_shows_in_its_own_phase() {
     let mut command = Command::new(python.program());
     command
         .arg(format!("{root}/tests/bench/timings.py"))
-        .args(["--repeat", "2", "--rounds", "1", "--delays", "0", "400", "--aim", "150", "--binary"])
+        .args(["--repeat", "2", "--rounds", "1", "--delays", "0", "600", "--aim", "300", "--binary"])
         .arg(Project::new().command(&[]).get_program());
     let finished = Running::start(command).wait(Duration::from_mins(2));
     assert!(finished.status.success(), "{}\n{}", finished.stdout, finished.stderr);
     for phase in ["dns", "connect", "tls (1.3)", "tls (1.2)", "first_byte", "transfer"] {
         assert!(
-            finished.stdout.contains(&format!("| {phase} | 400 | 2 | 4")),
+            finished.stdout.contains(&format!("| {phase} | 600 | 2 | 6")),
             "{phase}: {}",
             finished.stdout
         );

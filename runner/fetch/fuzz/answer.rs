@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{Method, header};
 use hyper::body::Bytes;
 
 use super::script::{Ending, Script};
@@ -15,7 +16,7 @@ use crate::fetch::link::{Link, Speaks};
 use crate::fetch::pool::PoolKey;
 use crate::fetch::progress::{Progress, Stage};
 use crate::fetch::{Request, RequestSpec, Shared, first_request};
-use crate::model::{ErrorKind, Exchange, Failure};
+use crate::model::{ErrorKind, Exchange, Failure, Head};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many choices a request takes.
@@ -101,7 +102,9 @@ async fn both(
         None => None,
     };
     if let Some(idle) = kept {
-        let is_whole = first.failure.is_none() && first.body_truncated == Some(false);
+        // A body is read on for the sake of `fail_if_body_over`.
+        let is_read = first.body_truncated == Some(false) || request.fail_if_body_over.is_some();
+        let is_whole = first.failure.is_none() && is_read;
         assert!(is_whole, "a connection is kept whose answer was not whole");
         let mut progress = begun(&outgoing, &clock);
         let (link, _) = exchange::take_up(idle, &mut progress, &clock);
@@ -199,6 +202,9 @@ fn check_body(exchange: &Exchange, request: &Request) {
         Some(cut) => assert_eq!(cut, decoded > kept as u64),
         None => assert!(failure.is_some(), "a whole body is cut or not"),
     }
+    if failure.is_none() && exchange.body_truncated == Some(false) {
+        assert!(announced(head, request).is_none_or(|length| length == arrived), "{arrived} bytes are whole");
+    }
     if let Some(most) = request.fail_if_body_over {
         assert!(failure.is_some() || decoded <= most);
     }
@@ -208,6 +214,15 @@ fn check_body(exchange: &Exchange, request: &Request) {
     } else {
         assert_eq!(decoded, arrived);
     }
+}
+
+/// How long a body is said to be, where its head decides that (RFC 9112 section 6.3).
+fn announced(head: &Head, request: &Request) -> Option<u64> {
+    let has_none = request.method == Method::HEAD || matches!(head.status, 101 | 204 | 304);
+    if has_none || head.headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn check_phases(exchange: &Exchange) {

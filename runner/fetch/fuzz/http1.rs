@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::header;
 
-use super::script::{self, Script};
+use super::script::{self, Hears, Script};
 use super::{Choices, answer, shared};
 use crate::fetch::decode;
 use crate::fetch::link::Speaks;
@@ -14,7 +14,7 @@ use crate::model::{ErrorKind, HttpVersion};
 /// cause, and what is counted is what was sent.
 pub fn http1(data: &[u8]) {
     let Some((mut choices, said)) = Choices::split(data, script::CHOICES + answer::CHOICES) else { return };
-    let script = Script::new(&mut choices, said);
+    let script = Script::new(&mut choices, Hears::AnyByte, said);
     let said = script.answer();
     let answer::Answered { request, exchange } = answer::answered(&mut choices, script, Speaks::Http1);
     if let Some(failure) = &exchange.failure {

@@ -1,6 +1,6 @@
 //! Any frames as the answer to a request over HTTP/2.
 
-use super::script::{self, Script};
+use super::script::{self, Hears, Script};
 use super::{Choices, answer, shared};
 use crate::fetch::link::Speaks;
 use crate::model::HttpVersion;
@@ -21,11 +21,13 @@ pub fn http2(data: &[u8]) {
     let is_framed = choices.of(&[true, true, true, false]);
     let times = choices.of(&[1, 1, 20, 1, 300, 1, 1, 1]);
     let said = if is_framed { frames(rest, times) } else { rest.to_vec() };
-    let script = Script::new(&mut choices, &said);
+    let script = Script::new(&mut choices, Hears::Http2Request, &said);
     let answer::Answered { exchange, .. } = answer::answered(&mut choices, script, Speaks::Http2);
     if let Some(head) = &exchange.head {
         assert_eq!(head.version, HttpVersion::Http2);
         assert!(head.status >= 200, "an interim response is no answer");
+        let is_whole = exchange.failure.is_none() && exchange.body_truncated == Some(false);
+        assert!(!is_whole || !is_framed || ends_the_stream(&said), "nobody has ended this response");
     }
     drop(exchange);
     assert!(shared().body_memory.is_free(), "the room of a body was not given back");
@@ -52,6 +54,17 @@ fn frames(mut records: &[u8], times: usize) -> Vec<u8> {
         said.extend_from_slice(&again);
     }
     said
+}
+
+/// Whether any frame ends the stream of the first request.
+fn ends_the_stream(mut said: &[u8]) -> bool {
+    while let Some(([_, _, length, kind, flags, _, _, _, stream], rest)) = said.split_first_chunk::<9>() {
+        if *kind <= 1 && flags & 1 != 0 && *stream == 1 {
+            return true;
+        }
+        said = &rest[rest.len().min((*length).into())..];
+    }
+    false
 }
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {

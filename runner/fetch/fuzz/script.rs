@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Choices;
 
+/// Bytes that a client begins HTTP/2 with (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
 /// How many choices a script takes.
 pub(super) const CHOICES: usize = 5;
 
@@ -43,6 +45,15 @@ impl Cut {
     }
 }
 
+/// What a script waits for before it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// Any byte of a request.
+    AnyByte,
+    /// The head of a request over HTTP/2: an answer that comes before it is to nothing.
+    Http2Request,
+}
+
 /// What the other side does: a stream to be connected to.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -53,7 +64,10 @@ pub(super) struct Script {
     speaks_first: bool,
     /// Bytes that it takes at once; it closes where it takes none.
     takes: usize,
+    hears: Hears,
     has_heard: bool,
+    /// What was heard before that, of HTTP/2.
+    heard: Vec<u8>,
     chance: u32,
     reader: Option<Waker>,
     reads: Arc<AtomicU32>,
@@ -61,7 +75,7 @@ pub(super) struct Script {
 
 impl Script {
     /// A script of [`CHOICES`] choices, that says `answer`, of which a part at the end may come many times.
-    pub(super) fn new(choices: &mut Choices<'_>, answer: &[u8]) -> Self {
+    pub(super) fn new(choices: &mut Choices<'_>, hears: Hears, answer: &[u8]) -> Self {
         let ending = choices.of(&[Ending::Closed, Ending::Silent, Ending::Reset, Ending::Closed]);
         let cut = choices.of(&[Cut::Whole, Cut::UpTo(64), Cut::Bytes, Cut::UpTo(5_000)]);
         let (speaks_first, takes) = choices.of(&[(false, usize::MAX), (true, 7), (false, 1), (true, 0)]);
@@ -83,7 +97,9 @@ impl Script {
             ending,
             speaks_first,
             takes,
+            hears,
             has_heard: false,
+            heard: Vec::new(),
             chance,
             reader: None,
             reads,
@@ -104,6 +120,22 @@ impl Script {
         self.reads.clone()
     }
 
+    fn hear(&mut self, said: &[u8]) {
+        if self.has_heard {
+            return;
+        }
+        self.has_heard = self.hears == Hears::AnyByte || {
+            self.heard.extend_from_slice(said);
+            holds_a_request(&self.heard)
+        };
+        if self.has_heard {
+            self.heard = Vec::new();
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
     /// Xorshift (Marsaglia, 2003).
     fn by_chance(&mut self, below: u32) -> u32 {
         self.chance ^= self.chance << 13;
@@ -111,6 +143,19 @@ impl Script {
         self.chance ^= self.chance << 5;
         self.chance % below
     }
+}
+
+/// Whether a head is among the frames of a client that speaks HTTP/2.
+fn holds_a_request(heard: &[u8]) -> bool {
+    let mut frames = heard.get(PREFACE..).unwrap_or_default();
+    while let Some(([high, middle, low, kind, ..], rest)) = frames.split_first_chunk::<9>() {
+        if *kind == 1 {
+            return true;
+        }
+        let length = u32::from_be_bytes([0, *high, *middle, *low]) as usize;
+        frames = &rest[rest.len().min(length)..];
+    }
+    false
 }
 
 impl AsyncRead for Script {
@@ -149,13 +194,12 @@ impl AsyncRead for Script {
 
 impl AsyncWrite for Script {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.has_heard = true;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
         match buf.len().min(self.takes) {
             0 if !buf.is_empty() => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            taken => Poll::Ready(Ok(taken)),
+            taken => {
+                self.hear(&buf[..taken]);
+                Poll::Ready(Ok(taken))
+            }
         }
     }
 
