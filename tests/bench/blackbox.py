@@ -40,6 +40,7 @@ NO_COUNTERPART = {
     "max_redirects": "how many redirects are followed",
     "address_policy": "which addresses may be connected to",
     "dns": "name servers other than the system's",
+    "connection": "connections kept for the next probe",
 }
 # Of no use to a verdict: what is kept of a response, and how much of it.
 PASSED_OVER = {"response_headers", "body_limit"}
@@ -53,7 +54,7 @@ NOTE = """
 What a case says is Probity's view. Where the exporter says success of headers beyond a limit, of odd ways to write
 them, or of a redirect from https to http, that is Go's view, and both can be held. A body is read to its end by the
 exporter, and to `body_limit` by Probity. A compressed body is decompressed by the exporter where its module says by
-what; here it does.
+what; here it does. Of the refused certificates one is none at all: it has no end.
 """
 CERTIFICATE_KINDS = {
     "tls_expired", "tls_not_yet_valid", "tls_name", "tls_self_signed", "tls_untrusted", "tls_cert",

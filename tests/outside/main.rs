@@ -36,10 +36,10 @@ mod hostile_routes;
 mod httpbin;
 mod list;
 mod lock;
-mod openssl;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod oauth;
+mod openssl;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;

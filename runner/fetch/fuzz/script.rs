@@ -130,7 +130,9 @@ impl Script {
         };
         if self.has_heard {
             self.heard = Vec::new();
-            self.reader.take().map_or((), Waker::wake);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
     }
 

@@ -1,9 +1,13 @@
 //! Tokens: asked for once, sent to the target, and nothing of the target's where there is none.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::dns::{NameServer, Say};
 use super::support::{Server, drain, fetcher, header, kind, read_request, spec, status};
 use crate::clock::Clock;
 use crate::fetch::{Fetcher, OAuthSpec, Request, RequestError, RequestSpec, TlsOptions};
@@ -127,6 +131,30 @@ async fn twenty_targets_need_one_token() {
     }
     assert_eq!(endpoint.seen().len(), 1);
     assert_eq!(tokens(&target), vec!["Bearer token-1"; 20]);
+}
+
+#[tokio::test]
+async fn every_address_of_a_target_is_shown_the_same_token() {
+    let endpoint = giving(",\"expires_in\":3600").await;
+    let first = Server::answering(OK).await;
+    let answer = |mut stream: TcpStream, seen: Arc<Mutex<Vec<String>>>| async move {
+        let request = read_request(&mut stream).await;
+        seen.lock().unwrap().push(request);
+        let _ = stream.write_all(OK.as_bytes()).await;
+    };
+    let second = Server::scripted_at(&format!("127.0.0.2:{}", first.addr.port()), answer).await;
+    let names = NameServer::saying(Say::Addresses(vec![[127, 0, 0, 1], [127, 0, 0, 2]]), Say::Code(0)).await;
+    let oauth = Some(oauth(&endpoint.url("/")));
+    let request = Request::build(RequestSpec { oauth, all_addresses: true, ..spec(&[]) }).unwrap();
+    let (url, clock) = (format!("http://shop.test:{}/", first.addr.port()), Clock::system());
+    let exchanges = names.fetcher().fetch_each(&request, &url, clock.now() + request.timeout(), &clock).await;
+    let kinds: Vec<_> = exchanges.iter().map(kind).collect();
+    assert_eq!(kinds, [None, None], "{:?}", exchanges[0].failure);
+    assert_eq!(
+        (tokens(&first), tokens(&second)),
+        (vec!["Bearer token-1".into()], vec!["Bearer token-1".into()])
+    );
+    assert_eq!(endpoint.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::secure::{Authority, config, trusting};
-use super::support::{Server, drain, fetcher, kind, read_request, spec, status};
+use super::support::{PATIENCE, Server, drain, fetcher, kind, read_request, spec, status};
 use crate::clock::Clock;
-use crate::fetch::{Fetcher, Request, RequestSpec};
+use crate::fetch::{Request, RequestSpec};
 use crate::model::{ErrorKind, Exchange};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -19,9 +19,21 @@ fn reusing(given: RequestSpec) -> Request {
     Request::build(RequestSpec { reuse_connections: true, ..given }).unwrap()
 }
 
-async fn probe(fetcher: &Fetcher, request: &Request, url: &str) -> Exchange {
-    let clock = Clock::system();
-    fetcher.fetch(request, url, clock.now() + request.timeout(), &clock).await
+/// What comes of so many probes, one after the other; each brings a whole response.
+async fn probes(count: usize, request: &Request, url: &str) -> Vec<Exchange> {
+    let (fetcher, clock) = (fetcher(), Clock::system());
+    let mut exchanges = Vec::with_capacity(count);
+    for turn in 0..count {
+        let exchange = fetcher.fetch(request, url, clock.now() + request.timeout(), &clock).await;
+        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{turn}: {:?}", exchange.failure);
+        assert_eq!(exchange.connection_reused == Some(true), exchange.phases.connect.is_none(), "{turn}");
+        exchanges.push(exchange);
+    }
+    exchanges
+}
+
+fn reused(exchanges: &[Exchange]) -> Vec<bool> {
+    exchanges.iter().map(|exchange| exchange.connection_reused.unwrap()).collect()
 }
 
 /// A server that answers one request after the other on every connection, `answers` of them, and then closes it; and
@@ -49,77 +61,60 @@ async fn keeping(answers: usize, answer: &'static [u8]) -> (Server, Arc<AtomicUs
 #[tokio::test]
 async fn the_next_request_goes_by_the_same_connection() {
     let (server, connections) = keeping(10, OK).await;
-    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
-    for turn in 0..5 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
-        assert_eq!(exchange.connection_reused, Some(turn > 0), "{turn}");
-        assert_eq!(exchange.phases.connect.is_some(), turn == 0, "{turn}");
+    let exchanges = probes(5, &reusing(spec(&[])), &server.url("/")).await;
+    assert_eq!(reused(&exchanges), [false, true, true, true, true]);
+    for exchange in &exchanges {
         assert!(exchange.phases.first_byte.is_some() && exchange.remote_addr == Some(server.addr));
         assert_eq!(exchange.header_bytes, Some(38));
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
     assert!(server.seen().iter().all(|request| !request.contains("connection:")));
-    // Another pipeline's request makes one of its own, which this server does not take while the first one stands.
-    let other = reusing(RequestSpec { timeout: Duration::from_millis(100), ..spec(&[]) });
-    let exchange = probe(&fetcher, &other, &server.url("/")).await;
-    assert_eq!(kind(&exchange), Some(ErrorKind::Timeout), "{:?}", exchange.failure);
+}
+
+#[tokio::test]
+async fn another_pipelines_request_has_connections_of_its_own() {
+    let (server, _) = keeping(10, OK).await;
+    let (fetcher, clock) = (fetcher(), Clock::system());
+    let mut kinds = Vec::new();
+    for timeout in [PATIENCE, Duration::from_millis(100)] {
+        let request = reusing(RequestSpec { timeout, ..spec(&[]) });
+        let deadline = clock.now() + timeout;
+        kinds.push(kind(&fetcher.fetch(&request, &server.url("/"), deadline, &clock).await));
+    }
+    // The server takes one connection at a time, and the first one still stands.
+    assert_eq!(kinds, [None, Some(ErrorKind::Timeout)]);
 }
 
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_costs_nothing() {
     let (server, connections) = keeping(1, OK).await;
-    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
-    for _ in 0..20 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!(
-            (kind(&exchange), exchange.connection_reused),
-            (None, Some(false)),
-            "{:?}",
-            exchange.failure
-        );
-        assert!(exchange.phases.connect.is_some());
-    }
-    assert_eq!(connections.load(Ordering::SeqCst), 20);
+    let exchanges = probes(20, &reusing(spec(&[])), &server.url("/")).await;
+    assert_eq!((reused(&exchanges), connections.load(Ordering::SeqCst)), (vec![false; 20], 20));
 }
 
 #[tokio::test]
 async fn n41_a_connection_with_more_than_the_response_is_not_kept() {
     const MORE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 500 No\r\n\r\n";
     let (server, _) = keeping(1, MORE).await;
-    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
-    for _ in 0..3 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!((kind(&exchange), status(&exchange)), (None, Some(200)), "{:?}", exchange.failure);
-        assert_eq!((exchange.body.as_ref(), exchange.connection_reused), (&b"hello"[..], Some(false)));
-    }
+    let exchanges = probes(3, &reusing(spec(&[])), &server.url("/")).await;
+    assert_eq!(reused(&exchanges), [false; 3]);
+    assert!(exchanges.iter().all(|exchange| exchange.body == "hello"));
 }
 
 #[tokio::test]
 async fn what_may_not_be_sent_twice_goes_by_a_fresh_connection() {
     let (server, connections) = keeping(1, OK).await;
-    let post = RequestSpec { method: "POST".to_owned(), ..spec(&[]) };
-    let (fetcher, request) = (fetcher(), reusing(post));
-    for _ in 0..3 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!(
-            (kind(&exchange), exchange.connection_reused),
-            (None, Some(false)),
-            "{:?}",
-            exchange.failure
-        );
-    }
-    assert_eq!(connections.load(Ordering::SeqCst), 3);
+    let post = reusing(RequestSpec { method: "POST".to_owned(), ..spec(&[]) });
+    let exchanges = probes(3, &post, &server.url("/")).await;
+    assert_eq!((reused(&exchanges), connections.load(Ordering::SeqCst)), (vec![false; 3], 3));
 }
 
 #[tokio::test]
 async fn a_body_that_was_not_read_ends_the_connection() {
     let (server, connections) = keeping(1, OK).await;
-    let (fetcher, request) = (fetcher(), reusing(RequestSpec { body_limit: 2, ..spec(&[]) }));
-    for _ in 0..3 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!((kind(&exchange), exchange.body.as_ref()), (None, &b"he"[..]), "{:?}", exchange.failure);
-    }
+    let request = reusing(RequestSpec { body_limit: 2, ..spec(&[]) });
+    let exchanges = probes(3, &request, &server.url("/")).await;
+    assert!(exchanges.iter().all(|exchange| exchange.body == "he"));
     assert_eq!(connections.load(Ordering::SeqCst), 3);
 }
 
@@ -140,16 +135,11 @@ async fn tls_and_http2_are_kept_with_their_facts() {
         }
     })
     .await;
-    let (fetcher, request) = (fetcher(), reusing(trusting(authority.pem())));
-    for turn in 0..5 {
-        let exchange = probe(&fetcher, &request, &format!("https://{}/", server.addr)).await;
-        assert_eq!(
-            (kind(&exchange), exchange.body.as_ref()),
-            (None, &b"hello"[..]),
-            "{:?}",
-            exchange.failure
-        );
-        assert_eq!((exchange.connection_reused, exchange.phases.tls.is_some()), (Some(turn > 0), turn == 0));
+    let url = format!("https://{}/", server.addr);
+    let exchanges = probes(5, &reusing(trusting(authority.pem())), &url).await;
+    assert_eq!(reused(&exchanges), [false, true, true, true, true]);
+    for (turn, exchange) in exchanges.into_iter().enumerate() {
+        assert_eq!((exchange.body.as_ref(), exchange.phases.tls.is_some()), (&b"hello"[..], turn == 0));
         let tls = exchange.tls.unwrap();
         assert_eq!((tls.verified, tls.cert_subject.as_deref()), (Some(true), Some("CN=leaf")), "{turn}");
         assert_eq!(tls.alpn.as_deref(), Some("h2"));
@@ -173,15 +163,6 @@ async fn a_connection_that_breaks_under_a_request_is_tried_once_more_afresh() {
         }
     })
     .await;
-    let (fetcher, request) = (fetcher(), reusing(spec(&[])));
-    for _ in 0..4 {
-        let exchange = probe(&fetcher, &request, &server.url("/")).await;
-        assert_eq!(
-            (kind(&exchange), exchange.connection_reused),
-            (None, Some(false)),
-            "{:?}",
-            exchange.failure
-        );
-    }
-    assert_eq!(connections.load(Ordering::SeqCst), 4);
+    let exchanges = probes(4, &reusing(spec(&[])), &server.url("/")).await;
+    assert_eq!((reused(&exchanges), connections.load(Ordering::SeqCst)), (vec![false; 4], 4));
 }
