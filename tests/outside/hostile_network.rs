@@ -91,6 +91,10 @@ fn row_differences(row: &Row, expect: &Expect, late_ms: i64) -> Vec<String> {
     if !expect.error_kind.allow(row["error_kind"].as_str()) {
         differs("error_kind", &row["error_kind"], &expect.error_kind.shown());
     }
+    let said = row["error_message"].as_str().unwrap_or_default();
+    if let Some(part) = expect.says.as_ref().filter(|part| !said.contains(*part)) {
+        differs("error_message", &said, part);
+    }
     let lost = expect.may_lose_head && row["http_status"].is_null();
     if row["http_status"].as_i64() != expect.http_status && !lost {
         differs("http_status", &row["http_status"], &format!("{:?}", expect.http_status));
@@ -215,16 +219,16 @@ fn expect_results(results: &str) {
     );
 }
 
-/// The peak of resident memory of a process, in KiB.
-fn peak_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
+/// The peak of resident memory of a process, in KiB; none once it has ended.
+fn peak_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Stops it; the peak of its memory until then.
 fn stop(running: Running) -> u64 {
-    let peak = peak_kib(running.pid());
+    let peak = peak_kib(running.pid()).expect("it runs");
     running.signal(SIGTERM);
     running.wait(Duration::from_secs(40)).expect_code(0);
     peak
@@ -360,6 +364,37 @@ fn n2_names_that_nobody_answers_for_hold_up_no_others() {
         // With no turn until another one's deadline, it would be that long.
         assert!(row["total_us"].as_i64().is_some_and(|total| total < TIMEOUT_MS * 500), "{row:?}");
     }
+}
+
+#[test]
+fn n66_many_long_bodies_at_once_share_the_memory_that_there_is() {
+    const TARGETS: usize = 60;
+    const MEMORY_KIB: u64 = 64 * 1_024;
+    let (mut cases, ..) = playable();
+    cases.retain(|case| case.name == "body-of-8-mib");
+    let network = Network::start(&cases, |_| String::new());
+    let played = &network.played[0];
+    let targets: String = (0..TARGETS).map(|n| format!("\"{}{n}\",\n", played.url)).collect();
+    let project = Project::with_pipeline(&format!(
+        "[request]\ntimeout = \"60s\"\n{}\n[[sources]]\ntargets = [\n{targets}]\n",
+        played.request
+    ));
+    project.write("probity.toml", format!("[defaults]\nbody_memory = \"{MEMORY_KIB}KiB\"\n"));
+    let mut running = project.start(&["run", "--once"]);
+    let mut peak = 0;
+    while running.is_running() {
+        peak = peak.max(peak_kib(running.pid()).unwrap_or(peak));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.wait(LONG).expect_code(0);
+    let rows = project.rows();
+    rows.expect_whole();
+    assert_eq!(rows.probes.len(), TARGETS);
+    for row in &rows.probes {
+        assert_eq!((&row["outcome"], &row["body_bytes"]), (&"up".into(), &(8_i64 << 20).into()), "{row:?}");
+    }
+    // All of them at once would be 480 MiB; what the runner is without any is less than 100.
+    assert!(peak < MEMORY_KIB + 128 * 1_024, "peak of memory: {peak} KiB");
 }
 
 #[test]

@@ -64,7 +64,13 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
         CertificateError::NotValidForNameContext { expected, .. } => {
             let names = shown.chain.first().and_then(facts::names_of).filter(|names| !names.is_empty());
             let names = names.unwrap_or_else(|| "no name".to_owned());
-            (ErrorKind::TlsName, format!("the certificate is for {names}, not for {}", expected.to_str()))
+            let expected = expected.to_str();
+            let message = if names.split(',').any(|name| name == expected) {
+                format!("the certificate has {expected} among its DNS names, not among its addresses")
+            } else {
+                format!("the certificate is for {names}, not for {expected}")
+            };
+            (ErrorKind::TlsName, message)
         }
         _ if shown.no_roots => {
             let message = "the runner has no certificate authority to verify with: install the system's, or \
@@ -104,6 +110,10 @@ fn certificate(error: &CertificateError, shown: &Shown) -> Failure {
             (ErrorKind::TlsCert, message)
         }
         CertificateError::BadEncoding => (ErrorKind::TlsCert, "the certificate cannot be read".to_owned()),
+        // Its own words, without the types around them.
+        CertificateError::Other(inner) => {
+            (ErrorKind::TlsCert, format!("the certificate is not acceptable: {inner}"))
+        }
         other => (ErrorKind::TlsCert, format!("the certificate is not acceptable: {other}")),
     };
     Failure::new(kind, message)

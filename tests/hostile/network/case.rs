@@ -263,6 +263,8 @@ pub(crate) struct Expect {
     /// The error kind, or those that are right: where the operating system's timing decides between them.
     #[serde(default)]
     pub(crate) error_kind: Kinds,
+    /// A part of the error message.
+    pub(crate) says: Option<String>,
     /// The status of the last response.
     pub(crate) http_status: Option<i64>,
     /// Whether the fault may come before the client has read the head, which is lost with it then.
