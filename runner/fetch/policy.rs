@@ -80,7 +80,17 @@ impl Network {
         if network.masked(begin) != network.masked_exactly() {
             return Err("the address has bits set behind the fixed ones: write the begin of the network");
         }
-        Ok(network)
+        Ok(network.unmapped())
+    }
+
+    /// A network of mapped addresses as the one of IPv4 that it is: they are looked at as such.
+    fn unmapped(self) -> Self {
+        match self.begin {
+            IpAddr::V6(begin) if self.bits >= 96 => begin
+                .to_ipv4_mapped()
+                .map_or(self, |begin| Self { begin: begin.into(), bits: self.bits - 96 }),
+            _ => self,
+        }
     }
 
     pub(super) fn contains(&self, address: IpAddr) -> bool {
@@ -277,6 +287,10 @@ mod tests {
         }
         for text in ["10.9.1.1", "::ffff:10.9.1.1", "11.0.0.1", "127.0.0.1", "fe00::1", "fd00:ec2::254"] {
             assert!(policy.forbids(address(text)).is_some(), "{text}");
+        }
+        let mapped = networks(&[], &["::ffff:10.9.0.0/112", "::ffff:10.8.0.1"]);
+        for text in ["10.9.1.1", "::ffff:10.9.1.1", "10.8.0.1"] {
+            assert!(mapped.forbids(address(text)).is_some(), "{text}");
         }
         let policy = networks(&[], &["192.168.0.0/16"]);
         assert_eq!(policy.forbids(address("10.0.0.1")), None);
