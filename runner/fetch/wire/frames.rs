@@ -72,6 +72,11 @@ impl FrameScan {
         self.exchange = Seen::default();
     }
 
+    /// Whether a head or a body of the current exchange has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.exchange.heads > 0 || self.exchange.past_head
+    }
+
     /// Looks at the next bytes; the length of a head that ended in them.
     pub(super) fn scan(&mut self, mut bytes: &[u8]) -> Result<Option<u64>, Violation> {
         let mut head = None;
