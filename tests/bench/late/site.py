@@ -6,6 +6,7 @@ loopback: the kernel answers for a listening server at once. Names are answered 
 server of /etc/resolv.conf in here.
 """
 
+import collections
 import fcntl
 import heapq
 import itertools
@@ -95,7 +96,9 @@ class Site:
         self.by_port = {case.port: case for case in cases}
         self.certificate = make_certificate(folder)
         # (client port, server port) to what was asked for.
-        self.requests = {}
+        # (client's port, server's port) to the paths that were asked for from there: more than one where the system
+        # gave a client's port twice.
+        self.requests = collections.defaultdict(list)
         self.dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.dns.bind((LOOPBACK, 53))
         for run in (self.answer_names, self.relay):
@@ -129,7 +132,7 @@ class Site:
                 if not piece:
                     return
                 request += piece
-            self.requests[peer[1], case.port] = request.split(b" ", 2)[1].decode()
+            self.requests[peer[1], case.port].append(request.split(b" ", 2)[1].decode())
             case.late("first_byte")
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
             half = len(BODY) // 2
