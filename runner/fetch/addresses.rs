@@ -66,16 +66,16 @@ impl Fetcher {
         let began = clock.now();
         let mut progress = Progress::new(began);
         progress.begin_hop(uri.to_string(), request.method.clone(), began);
-        progress.wire.lock().waits_for_turn = true;
-        let asks = || progress.wire.lock().waits_for_turn = false;
-        let asking =
-            self.shared.resolver.resolve(name, request.ip_version, &request.dns_servers, clock, asks);
+        let asking = self.shared.resolver.resolve_told(
+            name,
+            request.ip_version,
+            &request.dns_servers,
+            clock,
+            &progress.wire,
+        );
         let failure = match tokio::time::timeout_at(deadline, asking).await {
-            Ok((Ok(answer), took)) => return Ok((answer, took)),
-            Ok((Err(failure), took)) => {
-                progress.wire.lock().dns = Some(took);
-                failure
-            }
+            Ok(Ok(answer)) => return Ok((answer, progress.wire.lock().dns.unwrap_or_default())),
+            Ok(Err(failure)) => failure,
             Err(_) => progress.at_deadline(),
         };
         progress.settle_hop(false, clock);

@@ -115,14 +115,7 @@ impl Dialer {
 
     async fn resolve(&self, host: &str, version: IpVersion) -> Result<Vec<IpAddr>, Failure> {
         let resolver = &self.shared.resolver;
-        self.wire.lock().waits_for_turn = true;
-        let asks = || self.wire.lock().waits_for_turn = false;
-        let (answer, took) = resolver.resolve(host, version, &self.dns_servers, &self.clock, asks).await;
-        let mut wire = self.wire.lock();
-        wire.waits_for_turn = false;
-        wire.dns = Some(wire.dns.unwrap_or_default() + took);
-        let answer = answer?;
-        wire.dns_answers = Some(answer.found);
+        let answer = resolver.resolve_told(host, version, &self.dns_servers, &self.clock, &self.wire).await?;
         Ok(answer.addresses)
     }
 

@@ -15,6 +15,7 @@ use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 
 use super::name_servers::NameServers;
+use super::progress::Wire;
 use super::request::IpVersion;
 use super::{FetcherConfig, classify};
 use crate::clock::Clock;
@@ -95,6 +96,26 @@ impl Resolver {
             Err(failure) => Err(failure),
         };
         (answer, clock.now().saturating_duration_since(began))
+    }
+
+    /// The same, telling `wire` of the wait, the time and the answers.
+    pub(super) async fn resolve_told(
+        &self,
+        host: &str,
+        version: IpVersion,
+        servers: &Arc<[SocketAddr]>,
+        clock: &Clock,
+        wire: &Wire,
+    ) -> Result<Answer, Failure> {
+        wire.lock().waits_for_turn = true;
+        let asks = || wire.lock().waits_for_turn = false;
+        let (answer, took) = self.resolve(host, version, servers, clock, asks).await;
+        let mut wire = wire.lock();
+        wire.waits_for_turn = false;
+        wire.dns = Some(wire.dns.unwrap_or_default() + took);
+        let answer = answer?;
+        wire.dns_answers = Some(answer.found);
+        Ok(answer)
     }
 
     /// Asks the name servers.
