@@ -94,7 +94,11 @@ impl Job {
     /// Does it here. A panic of what reads the bytes is an answer, too.
     pub(super) fn perform(&self, engine: &CheckEngine, wasm: &[u8]) -> Outcome {
         let made = unpanicked(|| self.make(engine, wasm));
-        made.unwrap_or_else(|| Outcome::Refused(LoadError::Compile("the compiler gave up".into())))
+        made.unwrap_or_else(|| {
+            Outcome::Refused(LoadError::Compile(
+                "the compiler gave up: the plugin is damaged, or larger than it can take".into(),
+            ))
+        })
     }
 
     fn make(&self, engine: &CheckEngine, wasm: &[u8]) -> Outcome {
