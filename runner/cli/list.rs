@@ -141,16 +141,20 @@ fn check_words(check: &ConfiguredCheck) -> String {
 /// The kinds of sinks, and where each writes to.
 fn sinks(pipeline: &Built) -> Vec<(&'static str, String)> {
     let shown = |path: &PathBuf| harmless(&pipeline.secrets.mask(&path.display().to_string()));
-    let parquet = pipeline.sinks.parquet.as_ref().map(|plan| ("parquet", shown(&plan.path)));
-    let stdout = pipeline.sinks.stdout.map(|format| {
-        let format = match format {
+    let parquet = pipeline.sinks.parquet.as_ref().map(|plan| match &plan.bucket {
+        Some(bucket) => ("parquet", harmless(&pipeline.secrets.mask(&bucket.address.to_string()))),
+        None => ("parquet", shown(&plan.path)),
+    });
+    let jsonl = pipeline.sinks.jsonl.as_ref().map(|plan| ("jsonl", shown(&plan.path)));
+    let stdout = pipeline.sinks.stdout.map(|stdout| {
+        let format = match stdout.format {
             Format::Lines => "line",
             Format::Json => "json",
         };
         ("stdout", format.to_owned())
     });
     let dead = pipeline.dead_letter.as_ref().map(|plan| ("dead_letter", shown(&plan.path)));
-    parquet.into_iter().chain(stdout).chain(dead).collect()
+    parquet.into_iter().chain(stdout).chain(jsonl).chain(dead).collect()
 }
 
 fn in_maintenance(pipeline: &Built, now: UnixNanos) -> usize {

@@ -19,7 +19,7 @@ use crate::config::{Diagnostics, parse_name};
 use crate::fetch::Canary;
 use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::reload::{Follow, Loaded, Loader, ReloadReport, WatchMode, asking, follow};
-use crate::sink::{FollowerSpec, Format, SinkError, StdoutSink};
+use crate::sink::{FollowerSpec, Format, OnFull, SinkError, StdoutSink};
 
 /// How long probes in flight may go on after the first signal. Kubernetes kills after 30 s.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -227,6 +227,7 @@ async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, Sta
             Box::new(move || FollowerSpec {
                 name: "standard output".to_owned(),
                 pipelines: None,
+                on_full: OnFull::Block,
                 follower: match (&table, show) {
                     (Some(table), _) => Box::new(table.clone()),
                     (None, Show::Json) => Box::new(StdoutSink::new(io::stdout(), Format::Json, false)),

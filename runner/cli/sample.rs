@@ -46,8 +46,11 @@ const SOURCES: &[Sample] = &[
     ("stdin", include_str!("../source/stdin.toml")),
 ];
 
-const SINKS: &[Sample] =
-    &[("parquet", include_str!("../sink/parquet.toml")), ("stdout", include_str!("../sink/stdout.toml"))];
+const SINKS: &[Sample] = &[
+    ("parquet", include_str!("../sink/parquet.toml")),
+    ("stdout", include_str!("../sink/stdout.toml")),
+    ("jsonl", include_str!("../sink/jsonl.toml")),
+];
 
 /// In the order of the bundled checks.
 const CHECKS: &[Sample] = &[

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use indicatif::HumanBytes;
+
 use crate::model::Outcome;
 use crate::pipeline::RunSummary;
+use crate::sink::Missing;
 
 /// The summary that stands at the end of a run.
 pub(super) fn text(summary: &RunSummary, once: bool) -> String {
@@ -37,9 +40,19 @@ pub(super) fn text(summary: &RunSummary, once: bool) -> String {
     if once && summary.probes < summary.targets {
         let _ = write!(out, "\n{} targets were not probed", summary.targets - summary.probes);
     }
-    if summary.unshown > 0 {
-        let _ = write!(out, "\nresults could not be printed; they are in the files");
+    for (sink, reason, rows) in &summary.missing {
+        let why = match reason {
+            Missing::Full => "it was too slow for them",
+            Missing::Failed => "it failed to take them",
+            Missing::Unread => "nobody reads it any more",
+            Missing::Late => "it had not taken them by the end",
+        };
+        let _ = write!(out, "\n{rows} rows are missing in {sink}: {why}");
     }
+    if summary.dropped > 0 {
+        let _ = write!(out, "\n{} rows were dropped, since the queue was full", summary.dropped);
+    }
+    uploads(summary, &mut out);
     if summary.recovered > 0 {
         let _ = write!(
             out,
@@ -55,4 +68,19 @@ pub(super) fn text(summary: &RunSummary, once: bool) -> String {
             write!(out, "\n{} journals are left; the next start makes files of them", summary.journals_left);
     }
     out
+}
+
+/// What became of files for buckets.
+fn uploads(summary: &RunSummary, out: &mut String) {
+    if summary.uploaded > 0 {
+        let size = HumanBytes(summary.uploaded_bytes);
+        let _ = write!(out, "\n{} files uploaded, {size}", summary.uploaded);
+    }
+    if summary.uploads_left > 0 {
+        let left = summary.uploads_left;
+        let _ = write!(out, "\n{left} files are left to be uploaded; the next start goes on with them");
+    }
+    if summary.uploads_refused > 0 {
+        let _ = write!(out, "\n{} files could not be uploaded; the log says why", summary.uploads_refused);
+    }
 }

@@ -19,7 +19,7 @@ use twox_hash::XxHash3_64;
 pub use checks::Workshop;
 use inputs::Inputs;
 pub(crate) use sinks::compare;
-pub use sinks::{DeadLetterPlan, ParquetPlan, SinkPlan};
+pub use sinks::{DeadLetterPlan, JsonlPlan, ParquetPlan, SinkPlan, StdoutPlan};
 use targets::LoadedTargets;
 
 use super::canned_tests::{self, PipelineTest, Tested};

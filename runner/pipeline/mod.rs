@@ -23,7 +23,10 @@ mod summary;
 mod runner;
 
 pub(crate) use build::compare;
-pub use build::{Attempt, Built, DeadLetterPlan, ParquetPlan, SinkPlan, Workshop, attempt, build, build_all};
+pub use build::{
+    Attempt, Built, DeadLetterPlan, JsonlPlan, ParquetPlan, SinkPlan, StdoutPlan, Workshop, attempt, build,
+    build_all,
+};
 pub use canned_tests::{
     AnswerText, CheckExpectText, OutcomeExpectText, OutcomeText, PipelineTest, StatusText, TestReport,
     TestText, VerdictExpectText,

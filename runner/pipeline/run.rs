@@ -26,7 +26,7 @@ use super::roster::{Merged, Roster};
 use super::stages::{Counted, Stages};
 use super::{Built, Stop};
 use crate::model::ProbeResult;
-use crate::sink::ResultSender;
+use crate::sink::{ResultSender, SendRefused};
 
 /// A generation of a pipeline at work.
 #[derive(Debug)]
@@ -106,12 +106,13 @@ pub(super) async fn run(
 
 /// Hands a row to the sink, and waits while it is full. It counts once the sink has it. A sink that
 /// takes no rows any more has been told to seal what it has: then the row is lost, and counted as that.
+/// Where the pipeline wants that, a row for which there is no room is dropped, and the sink counts it.
 async fn deliver(stages: &Stages, live: &Live, row: ProbeResult) -> Landed {
     let landed = Landed::with_row(&row);
     let counted = Counted::of(&row);
-    match live.results.send(row).await {
-        Ok(()) => stages.counters.count(counted),
-        Err(_refused) => stages.counters.lose(1),
+    match live.results.offer(row, live.built.sinks.on_full()).await {
+        Ok(()) | Err(SendRefused::Full) => stages.counters.count(counted),
+        Err(SendRefused::Stopped) => stages.counters.lose(1),
     }
     landed
 }

@@ -7,7 +7,7 @@ use super::record::RecordCounters;
 use super::stages::Stages;
 use super::writers::End;
 use crate::model::Outcome;
-use crate::sink::{WriterCounters, WriterSummary};
+use crate::sink::{Missing, WriterCounters, WriterSummary};
 
 /// What a run came to.
 #[derive(Debug, Default)]
@@ -28,8 +28,20 @@ pub struct RunSummary {
     pub recovered: u64,
     /// Rows that could not be written, or that no sink took.
     pub lost: u64,
+    /// Rows that were dropped, since the queue before the sinks was full and the pipeline wants that.
+    pub dropped: u64,
     /// Times that a sink beside Parquet failed: results are missing there.
     pub unshown: u64,
+    /// Rows that are missing in a sink beside Parquet: its name, why, and how many.
+    pub missing: Vec<(String, Missing, u64)>,
+    /// Files copied to buckets.
+    pub uploaded: u64,
+    /// Their bytes.
+    pub uploaded_bytes: u64,
+    /// Files that the next start copies to buckets.
+    pub uploads_left: u64,
+    /// Files that were not copied for a reason of their own: damaged ones, and ones whose key is taken.
+    pub uploads_refused: u64,
     /// Attempts that were recorded.
     pub recorded: u64,
     /// Attempts that were to be recorded and are not.
@@ -79,6 +91,15 @@ impl RunSummary {
         self.lost += written.rows_lost;
         self.journals_left += written.journals_left;
         self.unshown += counters.follower_errors.load(Ordering::Relaxed);
+        self.dropped += counters.rows_dropped.load(Ordering::Relaxed);
+        self.uploaded += counters.uploads.load(Ordering::Relaxed);
+        self.uploaded_bytes += counters.upload_bytes.load(Ordering::Relaxed);
+        self.uploads_left += counters.uploads_waiting.load(Ordering::Relaxed);
+        self.uploads_refused += counters.uploads_refused.load(Ordering::Relaxed);
+        for sink in counters.sinks() {
+            let missing = Missing::ALL.map(|reason| (sink.name.clone(), reason, sink.missing(reason)));
+            self.missing.extend(missing.into_iter().filter(|(_, _, rows)| *rows > 0));
+        }
     }
 
     pub(super) fn add_records(&mut self, counters: &RecordCounters) {
@@ -96,6 +117,6 @@ impl RunSummary {
 
     /// Whether the runner did not do its own part.
     pub fn has_failed(&self) -> bool {
-        self.lost + self.unshown + self.faults > 0
+        self.lost + self.unshown + self.uploads_refused + self.faults > 0
     }
 }

@@ -14,11 +14,12 @@ use tokio::task::JoinHandle;
 
 use super::runner::RunnerOptions;
 use super::stages::Stages;
-use super::{Built, RunSummary, Stop, StopLevel};
+use super::{Built, JsonlPlan, RunSummary, StdoutPlan, Stop, StopLevel};
 use crate::clock::Instant;
+use crate::config::format_duration;
 use crate::sink::{
-    DeadLetters, FollowerSpec, ParquetSpec, ResultSender, SinkError, StdoutSink, StopSignal, StoreRules,
-    Writer, WriterChange, WriterCounters, WriterSpec, WriterSummary,
+    DeadLetters, FollowerSpec, JsonLines, LineRotate, OnFull, ParquetSpec, ResultSender, SinkError,
+    StdoutSink, StopSignal, StoreRules, Writer, WriterChange, WriterCounters, WriterSpec, WriterSummary,
 };
 use crate::telemetry::spawn;
 
@@ -54,7 +55,7 @@ struct Open {
     /// The number of its first file.
     first_number: u32,
     rules: Option<StoreRules>,
-    followers: Vec<String>,
+    followers: Vec<(String, OnFull)>,
 }
 
 /// A writer that nobody wants any more: it ends with the last row of those that were in flight.
@@ -114,12 +115,12 @@ impl Writers {
         let parquet = parquet(pipeline, group, options);
         let rules = parquet.as_ref().map(rules_of);
         let followers = followers(group, options);
-        let names: Vec<_> = followers.iter().map(|spec| spec.name.clone()).collect();
+        let names: Vec<_> = followers.iter().map(|spec| (spec.name.clone(), spec.on_full)).collect();
         if let Some(open) = self.open.get_mut(key) {
             let sender = open.writer.sender();
             if open.rules != rules || open.followers != names {
                 // One that has been stopped takes nothing more anyway.
-                let _ = sender.change(WriterChange { rules, followers }).await;
+                let _ = sender.change(WriterChange { rules: rules.clone(), followers }).await;
                 (open.rules, open.followers) = (rules, names);
             }
             return Ok(sender);
@@ -242,17 +243,19 @@ fn parquet(pipeline: &Built, group: &[&Built], options: &RunnerOptions) -> Optio
     Some(ParquetSpec {
         rotate: plan.rotate,
         fsync: plan.fsync,
+        bucket: plan.bucket.clone(),
+        upload_grace: options.grace,
         grace: longest + options.grace + DAY_MARGIN,
         ..ParquetSpec::new(options.data.join(&plan.path))
     })
 }
 
 fn rules_of(spec: &ParquetSpec) -> StoreRules {
-    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace }
+    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace, bucket: spec.bucket.clone() }
 }
 
 /// What the command line wants to see, else what the pipelines show themselves: both on one standard
-/// output would mix two forms. And the dead letters.
+/// output would mix two forms. And what goes to files.
 fn followers(group: &[&Built], options: &RunnerOptions) -> Vec<FollowerSpec> {
     let shown: Vec<_> = match &options.follower {
         Some(make) => vec![make()],
@@ -260,17 +263,32 @@ fn followers(group: &[&Built], options: &RunnerOptions) -> Vec<FollowerSpec> {
     };
     shown
         .into_iter()
+        .chain(group.iter().filter_map(|pipeline| jsonl(pipeline, options)))
         .chain(group.iter().filter_map(|pipeline| dead_letters(pipeline, &options.data)))
         .collect()
 }
 
 fn stdout(pipeline: &Built) -> Option<FollowerSpec> {
-    let format = pipeline.sinks.stdout?;
+    let StdoutPlan { format, on_full } = pipeline.sinks.stdout?;
     Some(FollowerSpec {
         // Another format is another follower.
         name: format!("stdout of {} as {format:?}", pipeline.name).to_lowercase(),
         pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
+        on_full,
         follower: Box::new(StdoutSink::new(std::io::stdout(), format, false)),
+    })
+}
+
+fn jsonl(pipeline: &Built, options: &RunnerOptions) -> Option<FollowerSpec> {
+    let JsonlPlan { path, rotate, on_full, .. } = pipeline.sinks.jsonl.as_ref()?;
+    let path = options.data.join(path);
+    let LineRotate { every, size, keep } = *rotate;
+    let rule = format!("{}, {size} bytes, {keep} files", format_duration(every));
+    Some(FollowerSpec {
+        name: format!("jsonl of {} in {} ({rule})", pipeline.name, path.display()),
+        pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
+        on_full: *on_full,
+        follower: Box::new(JsonLines::new(path, *rotate, options.clock.clone())),
     })
 }
 
@@ -281,6 +299,7 @@ fn dead_letters(pipeline: &Built, data: &Path) -> Option<FollowerSpec> {
     Some(FollowerSpec {
         name: format!("dead letters of {} in {}{history}", pipeline.name, path.display()),
         pipelines: Some(HashSet::from([Arc::clone(&pipeline.name)])),
+        on_full: OnFull::Block,
         follower: Box::new(DeadLetters::new(path, plan.max_bytes, plan.history)),
     })
 }

@@ -5,9 +5,8 @@
 //! `history`. The file has a bound: at `max_bytes` it becomes `<name>.1`, and the one before goes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use arrow::array::AsArray as _;
 
@@ -15,6 +14,8 @@ use super::batch::ResultBatch;
 use super::columns::{column, long, text};
 use super::follow::Follower;
 use super::json;
+use super::lines::{LineFile, Names, Rules};
+use crate::clock::UnixNanos;
 use crate::model::Outcome;
 
 /// Probes whose last attempt is waited for at most. More are in flight only where rows were lost.
@@ -22,11 +23,9 @@ const WAITING_PROBES: usize = 10_000;
 
 /// Writes dead letters of one pipeline.
 pub struct DeadLetters {
-    path: PathBuf,
-    max_bytes: u64,
+    file: LineFile,
     /// Whether attempts before the last one are kept.
     history: bool,
-    file: Option<File>,
     /// The attempts so far, by the number of the probe.
     attempts: BTreeMap<i64, Vec<Vec<u8>>>,
     lines: Vec<u8>,
@@ -35,8 +34,9 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// Dead letters in a file, which is made when the first one comes; its folder too.
     pub fn new(path: impl Into<PathBuf>, max_bytes: u64, history: bool) -> Self {
-        let path = path.into();
-        Self { path, max_bytes, history, file: None, attempts: BTreeMap::new(), lines: Vec::new() }
+        let rules = Rules { max_bytes, every: None, names: Names::One };
+        let file = LineFile::new(path.into(), rules);
+        Self { file, history, attempts: BTreeMap::new(), lines: Vec::new() }
     }
 
     /// Follows one attempt. A line is added where it is the last of a probe that failed.
@@ -63,28 +63,6 @@ impl DeadLetters {
         }
         letters.extend_from_slice(b"}\n");
     }
-
-    fn append(&mut self, letters: &[u8]) -> io::Result<()> {
-        let length = match &self.file {
-            Some(file) => file.metadata()?.len(),
-            None => 0,
-        };
-        // A file that was taken away is begun anew, so that whoever works letters off may just rename it.
-        let is_there = self.file.is_some() && self.path.exists();
-        if is_there && length > 0 && length.saturating_add(letters.len() as u64) > self.max_bytes {
-            self.file = None;
-            fs::rename(&self.path, before(&self.path))?;
-        } else if !is_there {
-            self.file = None;
-        }
-        if self.file.is_none() {
-            self.file = Some(open(&self.path)?);
-        }
-        match &mut self.file {
-            Some(file) => file.write_all(letters),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Follower for DeadLetters {
@@ -102,27 +80,16 @@ impl Follower for DeadLetters {
             self.take(line, probes.value(row), finals.value(row), has_failed, &mut letters);
         }
         self.lines = lines;
-        if letters.is_empty() { Ok(()) } else { self.append(&letters) }
+        // No rule of theirs asks for the time.
+        if letters.is_empty() { Ok(()) } else { self.file.append(&letters, UnixNanos(0)) }
     }
-}
-
-/// Where the letters before the present ones lie.
-fn before(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
-}
-
-#[allow(clippy::disallowed_methods, reason = "appends to what is there; nothing is published by it")]
-fn open(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use crate::model::ProbeResult;
     use crate::sink::{BatchBuilder, samples};
@@ -177,7 +144,7 @@ mod tests {
         let mut sink = DeadLetters::new(&path, 1, false);
         sink.deliver(&one).unwrap();
         sink.deliver(&one).unwrap();
-        assert_eq!((letters(&path).len(), letters(&before(&path)).len()), (1, 1));
+        assert_eq!((letters(&path).len(), letters(&folder.path().join("letters.jsonl.1")).len()), (1, 1));
         assert!(letters(&path)[0].get("history").is_none());
         fs::rename(&path, folder.path().join("taken")).unwrap();
         sink.deliver(&one).unwrap();

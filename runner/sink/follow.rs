@@ -21,7 +21,8 @@ use tracing::{error, info, warn};
 
 use self::queue::BatchQueue;
 use super::batch::ResultBatch;
-use super::counters::{WriterCounters, add};
+use super::counters::{Missing, SinkCounters, WriterCounters, add};
+use super::writer::OnFull;
 
 /// Takes results that are safe already.
 pub trait Follower: Send {
@@ -37,6 +38,8 @@ pub struct FollowerSpec {
     pub name: String,
     /// Only results of these pipelines; none means all.
     pub pipelines: Option<HashSet<Arc<str>>>,
+    /// What happens once it is 64 batches behind.
+    pub on_full: OnFull,
     /// The follower.
     pub follower: Box<dyn Follower>,
 }
@@ -52,7 +55,10 @@ pub(crate) struct Followers {
 /// A follower, seen by the writer's thread.
 struct Following {
     name: String,
+    wanted: Wanted,
+    on_full: OnFull,
     queue: Arc<BatchQueue>,
+    counted: Arc<SinkCounters>,
     thread: Option<JoinHandle<()>>,
     /// Whether its queue was full and has not been empty since.
     behind: bool,
@@ -81,7 +87,8 @@ impl Followers {
         self.ending.extend(go);
         self.ending.retain_mut(|following| !following.has_ended(Duration::ZERO));
         for spec in specs {
-            if self.all.iter().any(|following| following.name == spec.name) {
+            if let Some(same) = self.all.iter_mut().find(|following| following.name == spec.name) {
+                same.on_full = spec.on_full;
                 continue;
             }
             let name = spec.name.clone();
@@ -89,6 +96,7 @@ impl Followers {
                 Ok(following) => self.all.push(following),
                 Err(error) => {
                     add(&self.counters.follower_errors, 1);
+                    // Nobody counts its rows: none of them get anywhere.
                     error!(sink = name, %error, "no thread can be started for the sink: results are missing there");
                 }
             }
@@ -99,10 +107,7 @@ impl Followers {
     pub(crate) fn hand_over(&mut self, batch: ResultBatch) {
         let batch = Arc::new(batch);
         for following in &mut self.all {
-            let kept_up = following.queue.push(Arc::clone(&batch));
-            if kept_up && std::mem::take(&mut following.behind) {
-                info!(sink = following.name, "the sink keeps up again");
-            }
+            following.hand_over(&batch);
         }
     }
 
@@ -129,11 +134,12 @@ impl Followers {
         for following in self.all.iter_mut().chain(&mut self.ending) {
             // To wait for the thread would be to hang with it.
             following.thread = None;
-            let batches = following.queue.end();
-            if batches > 0 {
-                add(&self.counters.follower_batches_dropped, batches);
+            let batches = following.queue.end(Missing::Late);
+            if !batches.is_empty() {
+                add(&self.counters.follower_batches_dropped, batches.len() as u64);
+                let rows = following.wanted.miss(&batches, &following.counted, Missing::Late);
                 let sink = following.name.as_str();
-                warn!(sink, batches, "the sink did not take its results in time: they are missing there");
+                warn!(sink, rows, "the sink did not take its results in time: they are missing there");
             }
         }
     }
@@ -148,14 +154,52 @@ impl Drop for Followers {
 
 impl Following {
     fn start(spec: FollowerSpec, counters: &Arc<WriterCounters>) -> io::Result<Self> {
-        let name = spec.name.clone();
+        let FollowerSpec { name, pipelines, on_full, follower } = spec;
         let queue = Arc::new(BatchQueue::new(Arc::clone(counters)));
-        let work = Work { spec, failing: false, queue: Arc::clone(&queue), counters: Arc::clone(counters) };
+        let counted = counters.of_sink(&name);
+        let wanted = Wanted(pipelines);
+        let work = Work {
+            name: name.clone(),
+            wanted: wanted.clone(),
+            follower,
+            failing: false,
+            queue: Arc::clone(&queue),
+            counted: Arc::clone(&counted),
+            counters: Arc::clone(counters),
+        };
         let thread = thread::Builder::new().name(format!("follow-{name}")).spawn(move || run(work))?;
-        Ok(Self { name, queue, thread: Some(thread), behind: false })
+        Ok(Self { name, wanted, on_full, queue, counted, thread: Some(thread), behind: false })
+    }
+
+    /// Hands it a batch, without waiting. What it does not get is counted.
+    fn hand_over(&mut self, batch: &Arc<ResultBatch>) {
+        let missed = std::slice::from_ref(batch);
+        if self.on_full == OnFull::DropNewest && !self.queue.wait_for_room(Duration::ZERO) {
+            self.wanted.miss(missed, &self.counted, Missing::Full);
+            if !std::mem::replace(&mut self.behind, true) {
+                warn!(
+                    sink = self.name,
+                    "the sink does not keep up: what it has no room for is left out there"
+                );
+            }
+            return;
+        }
+        match self.queue.push(Arc::clone(batch)) {
+            Ok(true) if std::mem::take(&mut self.behind) => {
+                let rows = self.counted.missing(Missing::Full);
+                info!(sink = self.name, left_out = rows, "the sink keeps up again");
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                self.wanted.miss(missed, &self.counted, reason);
+            }
+        }
     }
 
     fn has_room(&mut self, at_most: Duration) -> bool {
+        if self.on_full == OnFull::DropNewest {
+            return true;
+        }
         let room = self.queue.wait_for_room(at_most);
         if !room && !self.behind {
             self.behind = true;
@@ -174,52 +218,86 @@ impl Following {
     }
 }
 
+/// The pipelines whose results a follower wants; all where there are none.
+#[derive(Clone)]
+struct Wanted(Option<HashSet<Arc<str>>>);
+
+impl Wanted {
+    /// The part of a batch that is wanted; none if that is nothing.
+    fn part(&self, batch: &Arc<ResultBatch>) -> Result<Option<Arc<ResultBatch>>, ArrowError> {
+        match &self.0 {
+            None => Ok(Some(Arc::clone(batch))),
+            Some(wanted) => Ok(only_pipelines(batch, wanted)?.map(Arc::new)),
+        }
+    }
+
+    /// Counts rows that a follower does not get. Returns how many they are.
+    fn miss(&self, batches: &[Arc<ResultBatch>], counted: &SinkCounters, reason: Missing) -> u64 {
+        let rows = |batch| self.part(batch).ok().flatten().map_or(0, |part| part.probes.num_rows() as u64);
+        let rows = batches.iter().map(rows).sum();
+        counted.miss(reason, rows);
+        rows
+    }
+}
+
 /// A follower at work, on its own thread.
 struct Work {
-    spec: FollowerSpec,
+    name: String,
+    wanted: Wanted,
+    follower: Box<dyn Follower>,
+    /// Whether the last batch failed.
     failing: bool,
     queue: Arc<BatchQueue>,
+    counted: Arc<SinkCounters>,
     counters: Arc<WriterCounters>,
 }
 
 /// Runs a follower's thread. A fault in it ends that follower only.
 fn run(work: Work) {
-    let (sink, queue, counters) =
-        (work.spec.name.clone(), Arc::clone(&work.queue), Arc::clone(&work.counters));
+    let (sink, wanted, counted) = (work.name.clone(), work.wanted.clone(), Arc::clone(&work.counted));
+    let (queue, counters) = (Arc::clone(&work.queue), Arc::clone(&work.counters));
     let outcome = catch_unwind(AssertUnwindSafe(|| work.follow()));
     // Before anything is logged: that may fail too, and the sink must not wait for what is gone.
-    let batches = queue.end();
+    let reason = if outcome.is_ok() { Missing::Unread } else { Missing::Failed };
+    let batches = queue.end(reason);
+    let rows = wanted.miss(&batches, &counted, reason);
     if outcome.is_err() {
-        add(&counters.follower_batches_dropped, batches);
+        add(&counters.follower_batches_dropped, batches.len() as u64);
         add(&counters.followers_ended, 1);
-        error!(sink, batches, "the sink has failed and gets nothing more: results are missing there");
+        error!(sink, rows, "the sink has failed and gets nothing more: results are missing there");
     }
 }
 
 impl Work {
     fn follow(mut self) {
         while let Some(batch) = self.queue.next() {
-            let delivered = match &self.spec.pipelines {
-                None => self.spec.follower.deliver(&batch),
-                Some(wanted) => only_pipelines(&batch, wanted)
-                    .map_err(io::Error::other)
-                    .and_then(|part| part.map_or(Ok(()), |part| self.spec.follower.deliver(&part))),
+            let part = match self.wanted.part(&batch) {
+                Ok(None) => continue,
+                Ok(Some(part)) => part,
+                Err(error) => {
+                    self.note(Err(io::Error::other(error)), &batch);
+                    continue;
+                }
             };
-            if !self.note(delivered) {
+            let delivered = self.follower.deliver(&part);
+            if !self.note(delivered, &batch) {
                 return;
             }
         }
     }
 
     /// Counts a failure, and logs each change of state once. False if nobody reads any more.
-    fn note(&mut self, delivered: io::Result<()>) -> bool {
-        let sink = self.spec.name.as_str();
+    fn note(&mut self, delivered: io::Result<()>, batch: &Arc<ResultBatch>) -> bool {
+        let sink = self.name.as_str();
+        let rows = || self.wanted.part(batch).ok().flatten().map_or(0, |part| part.probes.num_rows() as u64);
         match delivered {
-            Ok(()) if self.failing => {
-                info!(sink, "the sink takes results again");
-                self.failing = false;
+            Ok(()) => {
+                add(&self.counted.rows, rows());
+                if std::mem::take(&mut self.failing) {
+                    let missing = self.counted.missing(Missing::Failed);
+                    info!(sink, missing, "the sink takes results again");
+                }
             }
-            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 add(&self.counters.followers_ended, 1);
                 info!(sink, "nobody reads the sink any more");
@@ -227,6 +305,7 @@ impl Work {
             }
             Err(error) => {
                 add(&self.counters.follower_errors, 1);
+                self.wanted.miss(std::slice::from_ref(batch), &self.counted, Missing::Failed);
                 if !self.failing {
                     warn!(sink, %error, "the sink fails: results are missing there");
                     self.failing = true;

@@ -6,12 +6,15 @@
 
 mod config;
 pub mod batch;
+pub mod bucket;
 pub(crate) mod columns;
 pub mod counters;
 pub mod dead_letter;
 pub mod follow;
 pub mod parquet;
 pub(crate) mod json;
+pub mod jsonl;
+pub(crate) mod lines;
 pub mod stdout;
 pub mod stop;
 pub mod writer;
@@ -25,16 +28,19 @@ use std::path::{Path, PathBuf};
 use arrow::error::ArrowError;
 
 pub use batch::{BatchBuilder, ResultBatch};
+pub use bucket::{BucketAddress, BucketSettings, BucketSpec, Provider};
 pub use config::{
-    DeadLetterText, FsyncText, ParquetText, RotateText, SinkText, StdoutFormatText, StdoutText,
+    DeadLetterText, FsyncText, JsonlText, LineRotateText, OnFullText, ParquetText, RotateText, SinkText,
+    StdoutFormatText, StdoutText,
 };
-pub use counters::{ResultMark, WriterCounters};
+pub use counters::{Missing, ResultMark, SinkCounters, WriterCounters};
 pub use dead_letter::DeadLetters;
 pub use follow::{Follower, FollowerSpec};
+pub use jsonl::{JsonLines, LineRotate};
 pub use parquet::{Folders, Fsync, ParquetSpec, Rotate, StoreRules};
 pub use stdout::{Format, StdoutSink};
 pub use stop::StopSignal;
-pub use writer::{ResultSender, SendRefused, Writer, WriterChange, WriterSpec, WriterSummary};
+pub use writer::{OnFull, ResultSender, SendRefused, Writer, WriterChange, WriterSpec, WriterSummary};
 
 /// Why a sink could not be opened, or a file not be made.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +122,14 @@ pub enum SinkError {
         path: PathBuf,
         /// What the encoder said.
         source: ::parquet::errors::ParquetError,
+    },
+    /// A bucket's settings do not fit together.
+    #[error("\"{bucket}\" cannot be used: {reason}")]
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// Why, without secrets.
+        reason: String,
     },
     /// A thread could not be started.
     #[error("could not start a thread for the sink")]

@@ -97,6 +97,11 @@ impl SinkClock {
         self.clock.now()
     }
 
+    /// As [`Clock::chance`].
+    pub(crate) fn chance(&self) -> f64 {
+        self.clock.chance()
+    }
+
     pub(crate) fn moment(&self) -> Moment {
         let _entered = self.runtime.as_ref().map(Handle::enter);
         Moment { now: self.clock.now(), wall: self.clock.wall() }

@@ -104,6 +104,16 @@ struct Waiting {
     body_hash: Option<u64>,
 }
 
+/// What becomes of a result for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// It waits.
+    #[default]
+    Block,
+    /// It is dropped and counted.
+    DropNewest,
+}
+
 /// Why a result was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SendRefused {
@@ -158,6 +168,26 @@ impl ResultSender {
         Ok(())
     }
 
+    /// Hands over a result by a rule for a full queue. That results are dropped is told when it begins, and when
+    /// there is room again.
+    pub async fn offer(&self, result: ProbeResult, on_full: OnFull) -> Result<(), SendRefused> {
+        if on_full == OnFull::Block {
+            return self.send(result).await;
+        }
+        let sent = self.try_send(result);
+        let dropping = &self.counters.dropping;
+        let has_room = self.queue.capacity() * 2 >= self.queue.max_capacity();
+        if matches!(sent, Err(SendRefused::Full)) {
+            if !dropping.swap(true, Ordering::AcqRel) {
+                warn!("the queue of results is full: results are dropped, as on_full says");
+            }
+        } else if has_room && dropping.load(Ordering::Acquire) && dropping.swap(false, Ordering::AcqRel) {
+            let dropped = read(&self.counters.rows_dropped);
+            info!(dropped, "the queue of results has room again");
+        }
+        sent
+    }
+
     /// Has the writer go on in another way, once it has written what came before. Fails once it has been
     /// stopped.
     pub async fn change(&self, change: WriterChange) -> Result<(), SendRefused> {
@@ -195,7 +225,16 @@ impl Writer {
         let counters = Arc::new(WriterCounters::default());
         let (stop_signal, stop) = StopSignal::new(clock.clone());
         let store = parquet
-            .map(|spec| Store::open(&spec, &runner, Arc::clone(&run_id), Arc::clone(&counters), stop.clone()))
+            .map(|spec| {
+                Store::open(
+                    &spec,
+                    &runner,
+                    Arc::clone(&run_id),
+                    Arc::clone(&counters),
+                    stop.clone(),
+                    clock.clone(),
+                )
+            })
             .transpose()?
             .map(|store| store.numbered_from(first_number));
         let (queue, received) = mpsc::channel(capacity.max(1));

@@ -39,6 +39,7 @@ mod lock;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod oauth;
+mod objects;
 mod openssl;
 mod pipeline_tests;
 mod plugin_inspect;
@@ -54,6 +55,7 @@ mod requests;
 mod run_once;
 mod samples;
 mod schedule;
+mod sinks;
 mod secrets;
 mod sources;
 mod stop;

@@ -12,6 +12,7 @@
     reason = "tests; real time; each test binary uses a part of this"
 )]
 
+mod bucket;
 mod contract;
 mod names;
 mod process;
@@ -24,6 +25,7 @@ mod wanted;
 #[allow(unreachable_pub, reason = "the library's own tests share it, from another place")]
 pub(crate) mod wat_guest;
 
+pub(crate) use bucket::{Bucket, Mood};
 pub(crate) use contract::{CHECKS, Kind, PROBES};
 pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};

@@ -1,13 +1,22 @@
 //! Plans where the results of a pipeline go.
 
+mod buckets;
+mod compare;
+
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Built, Site};
-use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Place};
+use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Level, Located, Place};
 use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
-use crate::sink::{Folders, Format, Fsync, FsyncText, ParquetText, Rotate, SinkText, StdoutFormatText};
+use crate::sink::{
+    BucketAddress, BucketSpec, Folders, Format, Fsync, FsyncText, JsonlText, LineRotate, LineRotateText,
+    OnFull, OnFullText, ParquetText, Rotate, SinkText, StdoutFormatText,
+};
+
+pub(crate) use compare::compare;
 
 /// Where the results of a pipeline go.
 #[derive(Debug, Clone)]
@@ -15,7 +24,25 @@ pub struct SinkPlan {
     /// Parquet files, if any.
     pub parquet: Option<ParquetPlan>,
     /// Lines on standard output, if any.
-    pub stdout: Option<Format>,
+    pub stdout: Option<StdoutPlan>,
+    /// A file of lines, if any.
+    pub jsonl: Option<JsonlPlan>,
+}
+
+impl SinkPlan {
+    /// What becomes of a result where the queue before all sinks is full.
+    pub fn on_full(&self) -> OnFull {
+        self.parquet.as_ref().map_or(OnFull::Block, |parquet| parquet.on_full)
+    }
+}
+
+/// Lines on standard output as a pipeline wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StdoutPlan {
+    /// Their form.
+    pub format: Format,
+    /// What becomes of what the reader is too slow for.
+    pub on_full: OnFull,
 }
 
 /// A Parquet sink as a pipeline wants it.
@@ -23,10 +50,14 @@ pub struct SinkPlan {
 pub struct ParquetPlan {
     /// The folder, relative to the data folder.
     pub path: PathBuf,
+    /// The bucket that finished files are copied to, if any.
+    pub bucket: Option<Arc<BucketSpec>>,
     /// When a file is closed.
     pub rotate: Rotate,
     /// When the journal is forced to the disk.
     pub fsync: Fsync,
+    /// What becomes of a result where the queue before it is full.
+    pub on_full: OnFull,
     /// Where the file says so.
     pub place: Place,
 }
@@ -44,6 +75,19 @@ pub struct DeadLetterPlan {
     pub place: Place,
 }
 
+/// A file of lines as a pipeline wants it.
+#[derive(Debug, Clone)]
+pub struct JsonlPlan {
+    /// The file, relative to the data folder.
+    pub path: PathBuf,
+    /// When it is put away.
+    pub rotate: LineRotate,
+    /// What becomes of what it is too slow for.
+    pub on_full: OnFull,
+    /// Where the pipeline file says so.
+    pub place: Place,
+}
+
 /// Where dead letters go, if anywhere; `Err` where that is wrong, which has been told.
 pub(super) fn dead_letters(
     text: &PipelineText,
@@ -52,39 +96,59 @@ pub(super) fn dead_letters(
     diagnostics: &mut Diagnostics,
 ) -> Result<Option<DeadLetterPlan>, ()> {
     let Some(table) = &text.dead_letter else { return Ok(None) };
-    let mut is_right = true;
-    let mut wrong = |place: Place, message: String| {
-        diagnostics.add(Diagnostic::error(Code::SinkUnusable, place, message));
-        is_right = false;
-    };
+    let errors = diagnostics.count(Level::Error);
     let ByteSize(max_bytes) = table.max_size.value;
     if max_bytes < 64 << 10 {
-        wrong(table.max_size.place(site.document), "dead letters have at least 64KiB".to_owned());
+        let place = table.max_size.place(site.document);
+        unusable(diagnostics, place, "dead letters have at least 64KiB");
     }
-    let mut path = PathBuf::from("dead-letters").join(format!("{pipeline}.jsonl"));
-    let mut place = Place::file(site.document.path());
-    if let Some(given) = &table.path {
-        place = given.place(site.document);
-        match plain_path(&given.value) {
-            Ok(plain) => path = plain,
-            Err(_) => wrong(place.clone(), "dead letters go to a plain path without \"..\"".to_owned()),
+    let (path, place) = match &table.path {
+        Some(given) => {
+            (lines_path(given, text, "dead letters", site, diagnostics), given.place(site.document))
         }
+        None => (Some(format!("dead-letters/{pipeline}.jsonl").into()), Place::file(site.document.path())),
+    };
+    let history = table.history;
+    match path {
+        Some(path) if diagnostics.count(Level::Error) == errors => {
+            Ok(Some(DeadLetterPlan { path, history, max_bytes, place }))
+        }
+        _ => Err(()),
     }
+}
+
+/// A file of lines: a plain path beside the results folder. None where it is wrong, which has been told.
+fn lines_path(
+    given: &Located<String>,
+    text: &PipelineText,
+    what: &str,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<PathBuf> {
+    let place = given.place(site.document);
+    let Ok(path) = plain_path(&given.value) else {
+        unusable(diagnostics, place, &format!("{what} go to a plain path without \"..\""));
+        return None;
+    };
     let results = text.sinks.iter().find_map(|sink| match &sink.value {
-        SinkText::Parquet(parquet) => plain_path(&parquet.path.value).ok(),
-        SinkText::Stdout(_) => None,
+        SinkText::Parquet(parquet) => folder_of(parquet),
+        SinkText::Stdout(_) | SinkText::Jsonl(_) => None,
     });
     let results = results.unwrap_or_else(|| PathBuf::from("results"));
     if path.starts_with(&results) || results.starts_with(&path) {
-        let message = format!("dead letters cannot lie in the results folder \"{}\"", results.display());
-        wrong(place.clone(), message);
+        let message = format!("{what} cannot lie in the results folder \"{}\"", results.display());
+        unusable(diagnostics, place, &message);
+        return None;
     }
-    let history = table.history;
-    if is_right { Ok(Some(DeadLetterPlan { path, history, max_bytes, place })) } else { Err(()) }
+    Some(path)
+}
+
+fn unusable(diagnostics: &mut Diagnostics, place: Place, message: &str) {
+    diagnostics.add(Diagnostic::error(Code::SinkUnusable, place, message));
 }
 
 pub(super) fn plan(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagnostics) -> Option<SinkPlan> {
-    let mut plan = SinkPlan { parquet: None, stdout: None };
+    let mut plan = SinkPlan { parquet: None, stdout: None, jsonl: None };
     let mut whole = true;
     for sink in &text.sinks {
         let place = sink.place(site.document);
@@ -98,15 +162,20 @@ pub(super) fn plan(text: &PipelineText, site: Site<'_>, diagnostics: &mut Diagno
                     StdoutFormatText::Line => Format::Lines,
                     StdoutFormatText::Json => Format::Json,
                 };
-                whole &= set_once(&mut plan.stdout, format, place, diagnostics);
+                let stdout = StdoutPlan { format, on_full: on_full(stdout.on_full) };
+                whole &= set_once(&mut plan.stdout, stdout, place, diagnostics);
             }
+            SinkText::Jsonl(lines) => match jsonl_plan(lines, text, place, site, diagnostics) {
+                Some(new) => whole &= set_once(&mut plan.jsonl, new.clone(), new.place, diagnostics),
+                None => whole = false,
+            },
         }
     }
     if plan.parquet.is_none() && text.default_sink && whole {
         let parquet = crate::config::table::empty_table::<ParquetText>()?;
         plan.parquet = parquet_plan(&parquet, Place::file(site.document.path()), site, diagnostics);
     }
-    if whole && plan.parquet.is_none() && plan.stdout.is_none() {
+    if whole && plan.parquet.is_none() && plan.stdout.is_none() && plan.jsonl.is_none() {
         let place = Place::file(site.document.path());
         let message = "results go nowhere: there is no sink, and default_sink is false";
         diagnostics.add(Diagnostic::warning(Code::Suspicious, place, message));
@@ -124,20 +193,58 @@ fn set_once<T>(slot: &mut Option<T>, value: T, place: Place, diagnostics: &mut D
     true
 }
 
+fn on_full(text: OnFullText) -> OnFull {
+    match text {
+        OnFullText::Block => OnFull::Block,
+        OnFullText::DropNewest => OnFull::DropNewest,
+    }
+}
+
+fn jsonl_plan(
+    lines: &JsonlText,
+    text: &PipelineText,
+    place: Place,
+    site: Site<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<JsonlPlan> {
+    let errors = diagnostics.count(Level::Error);
+    let path = lines_path(&lines.path, text, "lines", site, diagnostics);
+    let LineRotateText { every, size, keep } = &lines.rotate;
+    if !(Duration::from_secs(1)..=Duration::from_hours(366 * 24)).contains(&every.value) {
+        let place = every.place(site.document);
+        unusable(diagnostics, place, "a file of lines is put away after at least 1s and at most 366d");
+    }
+    if size.value.0 < 64 << 10 {
+        let place = size.place(site.document);
+        unusable(diagnostics, place, "a file of lines is put away at a size of at least 64KiB");
+    }
+    if !(1..=10_000).contains(&keep.value) {
+        let place = keep.place(site.document);
+        unusable(diagnostics, place, "at least 1 file that was put away is kept, and at most 10000");
+    }
+    let rotate = LineRotate { every: every.value, size: size.value.0, keep: keep.value as usize };
+    let path = path.filter(|_| diagnostics.count(Level::Error) == errors)?;
+    Some(JsonlPlan { path, rotate, on_full: on_full(lines.on_full), place })
+}
+
 fn parquet_plan(
     text: &ParquetText,
     place: Place,
     site: Site<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<ParquetPlan> {
-    let before = diagnostics.count(crate::config::Level::Error);
-    let mut add = |place: Place, message: &str| {
-        diagnostics.add(Diagnostic::error(Code::SinkUnusable, place, message));
+    let before = diagnostics.count(Level::Error);
+    let (path, bucket) = if is_bucket(&text.path.value) {
+        buckets::plan(text, site, diagnostics)?
+    } else {
+        buckets::refuse_options(text, site, diagnostics);
+        let path = plain_path(&text.path.value).unwrap_or_else(|reason| {
+            unusable(diagnostics, text.path.place(site.document), reason);
+            PathBuf::new()
+        });
+        (path, None)
     };
-    let path = plain_path(&text.path.value).unwrap_or_else(|reason| {
-        add(text.path.place(site.document), reason);
-        PathBuf::new()
-    });
+    let mut add = |place: Place, message: &str| unusable(diagnostics, place, message);
     let rotate = &text.rotate;
     if !(Duration::from_secs(1)..=Duration::from_hours(24)).contains(&rotate.every.value) {
         add(rotate.every.place(site.document), "files are closed after at least 1s and at most 1d");
@@ -148,22 +255,39 @@ fn parquet_plan(
     if rotate.rows.value == 0 {
         add(rotate.rows.place(site.document), "a file has at least one row");
     }
-    (diagnostics.count(crate::config::Level::Error) == before).then(|| ParquetPlan {
+    (diagnostics.count(Level::Error) == before).then(|| ParquetPlan {
         path,
+        bucket,
         rotate: Rotate { every: rotate.every.value, size: rotate.size.value.0, rows: rotate.rows.value },
         fsync: match text.fsync {
             FsyncText::Second => Fsync::Every(Duration::from_secs(1)),
             FsyncText::Each => Fsync::Each,
             FsyncText::Off => Fsync::Off,
         },
+        on_full: on_full(text.on_full),
         place,
     })
 }
 
+/// Whether a path is meant to be a bucket.
+fn is_bucket(path: &str) -> bool {
+    path.contains("://")
+}
+
+/// The folder on this machine in which the results of a sink are made, where it is one.
+fn folder_of(parquet: &ParquetText) -> Option<PathBuf> {
+    let path = &parquet.path.value;
+    match &parquet.local {
+        Some(local) => plain_path(&local.value).ok(),
+        None if is_bucket(path) => BucketAddress::parse(path).ok().map(|address| address.local()),
+        None => plain_path(path).ok(),
+    }
+}
+
 /// A results folder as it can be used: without "." parts, and a folder that state can stand beside.
 fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
-    if text.contains("://") {
-        return Err("results go to a folder of this machine; object stores are not known");
+    if is_bucket(text) {
+        return Err("a folder of this machine is wanted here, not a bucket");
     }
     let path = Path::new(text);
     let hostile = path.components().any(|part| part == Component::ParentDir || part.as_os_str().len() > 255);
@@ -178,58 +302,6 @@ fn plain_path(text: &str) -> Result<PathBuf, &'static str> {
             Err("a results folder's path ends in a name, and not in \"state\", which is for the runner")
         }
     }
-}
-
-/// Pipelines that write to one folder share its files, so they must agree on how; and no results folder
-/// lies in another, since nothing but results may be below one. A pipeline that does not fit to one before
-/// it is taken out; so is one that would share the standard input with one before it.
-pub(crate) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Diagnostics) {
-    super::targets::one_stdin(built, diagnostics);
-    let mut plans: Vec<ParquetPlan> = Vec::new();
-    let mut letters: Vec<DeadLetterPlan> = Vec::new();
-    built.retain(|pipeline| {
-        let pipeline = pipeline.as_ref();
-        if let Some(plan) = &pipeline.dead_letter {
-            if let Some(other) = letters.iter().find(|other| other.path == plan.path) {
-                let message = format!("dead letters of two pipelines go to \"{}\"", plan.path.display());
-                let problem = Diagnostic::error(Code::Conflict, plan.place.clone(), message);
-                diagnostics.add(
-                    problem
-                        .also("the other one is here", other.place.clone())
-                        .hint("give each a path of its own"),
-                );
-                return false;
-            }
-            letters.push(plan.clone());
-        }
-        let Some(plan) = &pipeline.sinks.parquet else { return true };
-        let problem = plans.iter().find_map(|other| disagreement(plan, other));
-        if let Some(problem) = problem {
-            diagnostics.add(problem);
-            return false;
-        }
-        plans.push(plan.clone());
-        true
-    });
-}
-
-/// Why two Parquet sinks cannot stand side by side, if so.
-fn disagreement(plan: &ParquetPlan, other: &ParquetPlan) -> Option<Diagnostic> {
-    let path = plan.path.display();
-    let (message, hint) = if plan.path == other.path {
-        if plan.rotate == other.rotate && plan.fsync == other.fsync {
-            return None;
-        }
-        let hint = "give both the same rotate and fsync, or one of them another path";
-        (format!("two pipelines write to \"{path}\" with different settings"), hint)
-    } else if plan.path.starts_with(&other.path) || other.path.starts_with(&plan.path) {
-        let hint = "put the folders side by side: a results folder holds nothing but its own files";
-        (format!("the results folder \"{path}\" and another one lie in each other"), hint)
-    } else {
-        return None;
-    };
-    let problem = Diagnostic::error(Code::Conflict, plan.place.clone(), message);
-    Some(problem.also("the other one is here", other.place.clone()).hint(hint))
 }
 
 #[cfg(test)]

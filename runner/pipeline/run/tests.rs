@@ -20,7 +20,7 @@ use crate::pipeline::roster::Turn;
 use crate::pipeline::{
     PipelineFile, Places, RecordFolders, RunCounters, StopLevel, StopSwitch, Workshop, build,
 };
-use crate::sink::{Follower, FollowerSpec, ResultBatch, Writer, WriterSpec};
+use crate::sink::{Follower, FollowerSpec, OnFull, ResultBatch, Writer, WriterSpec};
 
 /// Keeps the outcome, kind and target of each row.
 #[derive(Clone, Default)]
@@ -72,7 +72,12 @@ fn stages(grace: Duration) -> Arc<Stages> {
 }
 
 fn writer(seen: &Seen) -> Writer {
-    let follower = FollowerSpec { name: "seen".into(), pipelines: None, follower: Box::new(seen.clone()) };
+    let follower = FollowerSpec {
+        name: "seen".into(),
+        pipelines: None,
+        on_full: OnFull::Block,
+        follower: Box::new(seen.clone()),
+    };
     Writer::start(WriterSpec {
         runner: "main".into(),
         run_id: crate::clock::new_run_id().into(),

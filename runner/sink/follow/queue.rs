@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::sink::batch::ResultBatch;
-use crate::sink::counters::{WriterCounters, add};
+use crate::sink::counters::{Missing, WriterCounters, add};
 
 /// Batches that may wait for a follower before the sink waits too.
 const WAITING_BATCHES: usize = 64;
@@ -21,12 +21,12 @@ pub(super) struct BatchQueue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Arc<ResultBatch>>,
-    /// Whether the follower is at work on a batch.
-    busy: bool,
+    /// The batch that the follower is at work on.
+    at_hand: Option<Arc<ResultBatch>>,
     /// Whether nothing more comes.
     closed: bool,
-    /// Whether nothing more is taken.
-    ended: bool,
+    /// Why nothing more is taken, once that is so.
+    ended: Option<Missing>,
 }
 
 impl BatchQueue {
@@ -36,29 +36,29 @@ impl BatchQueue {
 
     /// Adds a batch, never waits; tells whether none was waiting before. It keeps no bound: that is kept
     /// by whoever waits [for room](Self::wait_for_room) before the next one. An ended follower gets
-    /// nothing more.
-    pub(super) fn push(&self, batch: Arc<ResultBatch>) -> bool {
+    /// nothing more, for the reason that is returned.
+    pub(super) fn push(&self, batch: Arc<ResultBatch>) -> Result<bool, Missing> {
         let mut state = self.state();
-        if state.ended {
-            return true;
+        if let Some(reason) = state.ended {
+            return Err(reason);
         }
         let kept_up = state.waiting.is_empty();
         state.waiting.push_back(batch);
         add(&self.counters.follower_batches_waiting, 1);
         self.changed.notify_all();
-        kept_up
+        Ok(kept_up)
     }
 
     /// The next batch, for the follower's thread; waits for it. None at the end.
     pub(super) fn next(&self) -> Option<Arc<ResultBatch>> {
         let mut state = self.state();
-        state.busy = false;
+        state.at_hand = None;
         loop {
-            if state.ended {
+            if state.ended.is_some() {
                 return None;
             }
             if let Some(batch) = state.waiting.pop_front() {
-                state.busy = true;
+                state.at_hand = Some(Arc::clone(&batch));
                 self.counters.follower_batches_waiting.fetch_sub(1, Ordering::AcqRel);
                 self.changed.notify_all();
                 return Some(batch);
@@ -76,28 +76,28 @@ impl BatchQueue {
         self.changed.notify_all();
     }
 
-    /// Nothing more is taken. Returns the batches that were not: those that waited, and the one that the
-    /// follower is at work on.
-    pub(super) fn end(&self) -> u64 {
+    /// Nothing more is taken, for a reason. Returns the batches that were not: the one that the follower is at
+    /// work on, and those that waited.
+    pub(super) fn end(&self, reason: Missing) -> Vec<Arc<ResultBatch>> {
         let mut state = self.state();
-        if state.ended {
-            return 0;
+        if state.ended.is_some() {
+            return Vec::new();
         }
-        state.ended = true;
-        let waiting = std::mem::take(&mut state.waiting).len() as u64;
-        self.counters.follower_batches_waiting.fetch_sub(waiting, Ordering::AcqRel);
+        state.ended = Some(reason);
+        let waiting = std::mem::take(&mut state.waiting);
+        self.counters.follower_batches_waiting.fetch_sub(waiting.len() as u64, Ordering::AcqRel);
         self.changed.notify_all();
-        waiting + u64::from(state.busy)
+        state.at_hand.take().into_iter().chain(waiting).collect()
     }
 
     /// Waits until another batch may be added. False if it may not after `at_most`.
     pub(super) fn wait_for_room(&self, at_most: Duration) -> bool {
-        self.wait(at_most, |state| state.ended || state.waiting.len() < WAITING_BATCHES)
+        self.wait(at_most, |state| state.ended.is_some() || state.waiting.len() < WAITING_BATCHES)
     }
 
     /// Waits until nothing more is taken. False if that is not so after `at_most`.
     pub(super) fn wait_for_end(&self, at_most: Duration) -> bool {
-        self.wait(at_most, |state| state.ended)
+        self.wait(at_most, |state| state.ended.is_some())
     }
 
     fn wait(&self, at_most: Duration, holds: impl Fn(&State) -> bool) -> bool {

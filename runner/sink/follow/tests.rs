@@ -28,7 +28,12 @@ fn spec(folder: &Path, parquet: bool, followers: Vec<FollowerSpec>) -> WriterSpe
 }
 
 fn named(name: &str, follower: impl Follower + 'static) -> FollowerSpec {
-    FollowerSpec { name: name.to_owned(), pipelines: None, follower: Box::new(follower) }
+    FollowerSpec {
+        name: name.to_owned(),
+        pipelines: None,
+        on_full: OnFull::Block,
+        follower: Box::new(follower),
+    }
 }
 
 /// Waits for something that another thread does.
@@ -172,6 +177,66 @@ async fn a_stop_makes_safe_what_waits_behind_a_full_pipe() {
     assert!(matches!(sender.try_send(samples::full(1)), Err(SendRefused::Stopped)));
     assert_eq!(read(&counters.follower_batches_dropped), 160, "the one at hand included");
     pipe.open();
+}
+
+#[tokio::test]
+async fn what_a_slow_follower_has_no_room_for_is_left_out_there_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = Pipe::default();
+    let follower = FollowerSpec { on_full: OnFull::DropNewest, ..pipe.follower() };
+    let writer = Writer::start(spec(folder.path(), false, vec![follower])).unwrap();
+    let (sender, counters) = (writer.sender(), Arc::clone(writer.counters()));
+    sender.send(of_its_own_day(1)).await.unwrap();
+    until("hanging", || pipe.hangs()).await;
+    for seq in 2..=300 {
+        sender.send(of_its_own_day(seq)).await.unwrap();
+    }
+    until("all are taken", || read(&counters.rows_finished) == 300).await;
+    let counted = counters.of_sink("pipe");
+    // One is at hand, and 64 wait.
+    assert_eq!(counted.missing(Missing::Full), 300 - 65);
+    pipe.open();
+    until("it catches up", || read(&counted.rows) == 65).await;
+    sender.send(of_its_own_day(301)).await.unwrap();
+    drop(sender);
+    writer.drained().await.unwrap();
+    assert_eq!(pipe.seqs(), (1..=65).chain([301]).collect::<Vec<_>>());
+    assert_eq!((read(&counted.rows), counted.missing(Missing::Late)), (66, 0));
+}
+
+/// Fails, is read by nobody, or panics.
+struct Broken(Option<io::ErrorKind>);
+
+impl Follower for Broken {
+    fn deliver(&mut self, _: &ResultBatch) -> io::Result<()> {
+        Err(self.0.expect("a fault").into())
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_counted_by_sink_and_reason_and_nobody_else_misses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let well = Pipe::default();
+    well.open();
+    let followers = vec![
+        named("full disk", Broken(Some(io::ErrorKind::StorageFull))),
+        named("closed", Broken(Some(io::ErrorKind::BrokenPipe))),
+        named("faulty", Broken(None)),
+        well.follower(),
+    ];
+    let writer = Writer::start(spec(folder.path(), true, followers)).unwrap();
+    let (sender, counters) = (writer.sender(), Arc::clone(writer.counters()));
+    for seq in 1..=50 {
+        sender.send(of_its_own_day(seq)).await.unwrap();
+    }
+    drop(sender);
+    let summary = writer.drained().await.unwrap();
+    let missing = |name: &str| Missing::ALL.map(|reason| counters.of_sink(name).missing(reason));
+    assert_eq!(missing("full disk"), [0, 50, 0, 0]);
+    assert_eq!(missing("closed"), [0, 0, 50, 0]);
+    assert_eq!(missing("faulty"), [0, 50, 0, 0]);
+    assert_eq!(missing("pipe"), [0; 4]);
+    assert_eq!((summary.rows, summary.rows_lost, well.seqs().len()), (50, 0, 50));
 }
 
 /// Notes how many results it was given; panics from some number on.

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::encode::encode;
+use super::finished::Finished;
 use super::folders::{Folders, make_folder};
 use super::publish::{Staged, Staging, sync_folder};
 use super::recover::{Contents, JournalReader};
@@ -24,6 +25,8 @@ pub struct Converted {
     pub check_rows: u64,
     /// The files that it published.
     pub files: Vec<PathBuf>,
+    /// The same, as the lists know them.
+    pub(crate) finished: Vec<Finished>,
     /// Their bytes.
     pub file_bytes: u64,
     /// Damaged stretches that it skipped.
@@ -56,9 +59,10 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
             continue;
         }
         let Some((staged, rows)) = stage(folders, &segment, table, &reader, done)? else { continue };
-        staged.record(folders, &place)?;
+        let finished = staged.record(folders, &place)?;
         let bytes = staged.bytes;
         done.files.push(staged.publish(folders, &place)?);
+        done.finished.push(finished);
         done.file_bytes += bytes;
         match table {
             Table::Probes => done.rows += rows,

@@ -18,6 +18,7 @@ use super::convert::{Converted, convert_into, quarantine};
 use super::folders::Folders;
 use super::publish::sweep;
 use crate::sink::SinkError;
+use crate::sink::bucket::queue::UploadQueue;
 use crate::sink::counters::{WriterCounters, add};
 use crate::sink::stop::Stop;
 
@@ -59,6 +60,7 @@ impl Converter {
         folders: Arc<Folders>,
         found: Vec<PathBuf>,
         published: Published,
+        uploads: Arc<UploadQueue>,
         counters: Arc<WriterCounters>,
         stop: Stop,
     ) -> Result<Self, SinkError> {
@@ -70,6 +72,7 @@ impl Converter {
             counters: Arc::clone(&counters),
             stop,
             published,
+            uploads,
             jobs,
             ready,
             failed: Vec::new(),
@@ -130,6 +133,8 @@ struct Worker {
     counters: Arc<WriterCounters>,
     stop: Stop,
     published: Published,
+    /// Where files go that a bucket wants as well.
+    uploads: Arc<UploadQueue>,
     jobs: Receiver<PathBuf>,
     /// To be tried now.
     ready: VecDeque<Job>,
@@ -226,7 +231,16 @@ impl Worker {
     }
 
     fn note(&self, job: &Job, done: Converted) {
-        let Converted { rows, check_rows, files, file_bytes, skipped_frames, torn_tail, quarantined } = done;
+        let Converted {
+            rows,
+            check_rows,
+            files,
+            finished,
+            file_bytes,
+            skipped_frames,
+            torn_tail,
+            quarantined,
+        } = done;
         let counters = &self.counters;
         add(&counters.rows_published, rows);
         add(&counters.check_rows_published, check_rows);
@@ -247,5 +261,6 @@ impl Worker {
         }
         debug!(%journal, rows, check_rows, file_bytes, "converted a journal");
         self.published.push(files);
+        self.uploads.push(finished);
     }
 }

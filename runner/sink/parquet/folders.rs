@@ -71,6 +71,11 @@ impl Folders {
         self.state().join("checksums")
     }
 
+    /// A line a file that a bucket has: as in [`checksums`](Self::checksums), and the bucket's address.
+    pub fn uploaded(&self) -> PathBuf {
+        self.state().join("uploaded")
+    }
+
     /// A segment's journal.
     pub fn journal_of(&self, segment: &SegmentName) -> PathBuf {
         self.journal().join(segment.journal())
@@ -104,18 +109,17 @@ impl Folders {
 
     /// Other runners that left something under the same state root for the same results folder.
     pub(crate) fn other_runners(&self) -> io::Result<Vec<Self>> {
-        let mut found = Vec::new();
+        let names = self.runner_names()?.into_iter().filter(|name| *name != self.runner);
+        Ok(names.map(|name| self.of_runner(&name)).filter(|other| other.journal().is_dir()).collect())
+    }
+
+    /// The names of all runners under the same state root, in no order.
+    pub(crate) fn runner_names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
         for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            let Some(runner) = name.to_str().filter(|name| *name != self.runner && valid_runner(name)) else {
-                continue;
-            };
-            let other = self.of_runner(runner);
-            if other.journal().is_dir() {
-                found.push(other);
-            }
+            names.extend(entry?.file_name().into_string().ok().filter(|name| valid_runner(name)));
         }
-        Ok(found)
+        Ok(names)
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! results/probes/date=2026-09-01/probes-20260901T05Z-<runner>-<run_id>-000042.parquet
 //! results/checks/date=2026-09-01/checks-20260901T05Z-<runner>-<run_id>-000042.parquet
-//! state/<runner>/{lock, adopt, journal/, tmp/, quarantine/, checksums}
+//! state/<runner>/{lock, adopt, journal/, tmp/, quarantine/, checksums, uploaded}
 //! ```
 //!
 //! Nothing but finished `.parquet` files ever lies below the results folder: DuckDB's and Polars' globs
@@ -16,6 +16,7 @@
 //! becomes two files, [`publish`] how a file becomes visible.
 
 pub mod schema;
+pub(crate) mod finished;
 pub mod folders;
 pub mod segment;
 pub mod lock;
@@ -31,7 +32,10 @@ pub(crate) mod store;
 pub(crate) mod sync;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::bucket::BucketSpec;
 
 pub use convert::convert;
 pub use folders::Folders;
@@ -50,6 +54,10 @@ pub struct ParquetSpec {
     /// How long after midnight (UTC) probes of the day before may still end: the longest deadline of
     /// any pipeline, and some.
     pub grace: Duration,
+    /// The bucket that finished files are copied to, if any.
+    pub bucket: Option<Arc<BucketSpec>>,
+    /// How long files may be uploaded at the end of a run that nobody stops.
+    pub upload_grace: Duration,
 }
 
 impl ParquetSpec {
@@ -60,12 +68,14 @@ impl ParquetSpec {
             rotate: Rotate::default(),
             fsync: Fsync::default(),
             grace: Duration::from_mins(2),
+            bucket: None,
+            upload_grace: Duration::from_secs(10),
         }
     }
 }
 
 /// The part of a [`ParquetSpec`] that can change while it is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreRules {
     /// When files are closed.
     pub rotate: Rotate,
@@ -73,6 +83,8 @@ pub struct StoreRules {
     pub fsync: Fsync,
     /// As in [`ParquetSpec::grace`].
     pub grace: Duration,
+    /// As in [`ParquetSpec::bucket`].
+    pub bucket: Option<Arc<BucketSpec>>,
 }
 
 /// When files are closed: whichever comes first. A day's end and a drain close them as well.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
+use super::finished::Finished;
 use super::folders::{Folders, make_folder};
 use super::lock::LOCK_FILES;
 use crate::sink::SinkError;
@@ -78,10 +79,13 @@ impl Write for Staging {
 
 impl Staged {
     /// Appends the file's checksum to the list. `place` is the path below the results folder.
-    pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<(), SinkError> {
+    pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<Finished, SinkError> {
         let path = folders.checksums();
-        let line = format!("{:016x} {:>12} {}\n", self.checksum, self.bytes, place.display());
-        append_line(&path, &line).map_err(SinkError::io("append to", &path))
+        let (checksum, bytes) = (self.checksum, self.bytes);
+        let finished = Finished { place: place.display().to_string(), checksum, bytes };
+        let line = format!("{}\n", finished.line());
+        append_line(&path, &line).map_err(SinkError::io("append to", &path))?;
+        Ok(finished)
     }
 
     /// Makes the file visible at `place` below the results folder.
@@ -108,7 +112,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
 }
 
 /// Appends one line and syncs. A line that a crash has torn is ended first.
-fn append_line(path: &Path, line: &str) -> io::Result<()> {
+pub(crate) fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let mut text = String::with_capacity(line.len() + 1);
     if file.metadata()?.len() > 0 {
@@ -124,7 +128,7 @@ fn append_line(path: &Path, line: &str) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Ends the state of a run that ended by itself and left nothing to do: its checksums go to `heir`, its
+/// Ends the state of a run that ended by itself and left nothing to do: its lists go to `heir`, its
 /// folder goes away, so that a run a minute does not leave a folder a minute. False if something is left.
 pub(crate) fn retire(folders: &Folders, heir: &Folders) -> io::Result<bool> {
     for folder in [folders.journal(), folders.tmp(), folders.quarantine()] {
@@ -133,12 +137,13 @@ pub(crate) fn retire(folders: &Folders, heir: &Folders) -> io::Result<bool> {
             removed => removed?,
         }
     }
-    let checksums = folders.checksums();
-    if checksums.exists() {
-        make_folder(&heir.state())?;
-        let lines = fs::read_to_string(&checksums)?;
-        append_line(&heir.checksums(), &lines)?;
-        fs::remove_file(&checksums)?;
+    // What is uploaded first: a kill in between would have it uploaded again otherwise.
+    for (own, list) in [(folders.uploaded(), heir.uploaded()), (folders.checksums(), heir.checksums())] {
+        if own.exists() {
+            make_folder(&heir.state())?;
+            append_line(&list, &fs::read_to_string(&own)?)?;
+            fs::remove_file(&own)?;
+        }
     }
     for file in LOCK_FILES {
         fs::remove_file(folders.state().join(file))?;

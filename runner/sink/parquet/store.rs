@@ -22,8 +22,11 @@ use super::{Fsync, ParquetSpec, StoreRules, convert};
 use crate::clock::{Instant, UnixNanos};
 use crate::sink::SinkError;
 use crate::sink::batch::ResultBatch;
+use crate::sink::bucket::BucketSpec;
+use crate::sink::bucket::queue::UploadQueue;
+use crate::sink::bucket::uploader::{Uploader, UploaderParts};
 use crate::sink::counters::{WriterCounters, add};
-use crate::sink::stop::{Moment, Stop};
+use crate::sink::stop::{Moment, SinkClock, Stop};
 
 /// Days that may be open at once. Two are usual around midnight; more mean a broken clock.
 const OPEN_DAYS: usize = 4;
@@ -40,6 +43,11 @@ pub(crate) struct Store {
     open: BTreeMap<Day, Open>,
     next_number: u32,
     converter: Converter,
+    uploads: Arc<UploadQueue>,
+    uploader: Option<Uploader>,
+    upload_grace: Duration,
+    stop: Stop,
+    clock: SinkClock,
     syncer: Option<Syncer>,
     counters: Arc<WriterCounters>,
     published: Published,
@@ -82,6 +90,7 @@ impl Store {
         run_id: Arc<str>,
         counters: Arc<WriterCounters>,
         stop: Stop,
+        clock: SinkClock,
     ) -> Result<Self, SinkError> {
         if !SegmentName::valid_run_id(&run_id) {
             return Err(SinkError::RunId { run_id: run_id.to_string() });
@@ -96,13 +105,20 @@ impl Store {
         };
         let found = convert::journals(&folders)?;
         let published = Published::default();
-        let converter =
-            Converter::start(Arc::clone(&folders), found, published.clone(), Arc::clone(&counters), stop)?;
+        let uploads = Arc::new(UploadQueue::new(Arc::clone(&counters)));
+        let converter = Converter::start(
+            Arc::clone(&folders),
+            found,
+            published.clone(),
+            Arc::clone(&uploads),
+            Arc::clone(&counters),
+            stop.clone(),
+        )?;
         let syncer = match spec.fsync {
             Fsync::Every(_) => Some(Syncer::start(Arc::clone(&counters))?),
             Fsync::Each | Fsync::Off => None,
         };
-        Ok(Self {
+        let mut store = Self {
             folders,
             rotation: Rotation { rotate: spec.rotate, grace: spec.grace },
             fsync: spec.fsync,
@@ -112,10 +128,30 @@ impl Store {
             open: BTreeMap::new(),
             next_number: 1,
             converter,
+            uploads,
+            uploader: None,
+            upload_grace: spec.upload_grace,
+            stop,
+            clock,
             syncer,
             counters,
             published,
             _lock: lock,
+        };
+        store.uploader = spec.bucket.as_ref().map(|bucket| store.upload_to(bucket)).transpose()?;
+        Ok(store)
+    }
+
+    /// Starts to upload what the bucket has not.
+    fn upload_to(&self, bucket: &Arc<BucketSpec>) -> Result<Uploader, SinkError> {
+        Uploader::start(UploaderParts {
+            folders: Arc::clone(&self.folders),
+            spec: Arc::clone(bucket),
+            queue: Arc::clone(&self.uploads),
+            counters: Arc::clone(&self.counters),
+            stop: self.stop.clone(),
+            clock: self.clock.clone(),
+            grace: self.upload_grace,
         })
     }
 
@@ -129,7 +165,7 @@ impl Store {
     /// Closes files, and forces them to the disk, by other rules from now on; files that are open are
     /// closed by them too.
     pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
-        let StoreRules { rotate, fsync, grace } = *rules;
+        let StoreRules { rotate, fsync, grace, ref bucket } = *rules;
         self.rotation = Rotation { rotate, grace };
         for (day, open) in &mut self.open {
             open.closes_at = self.rotation.closes_at(*day, moment.wall);
@@ -141,6 +177,14 @@ impl Store {
             }
         }
         self.fsync = fsync;
+        if self.uploader.as_ref().map(Uploader::spec) != bucket.as_deref() {
+            // Its thread ends first: what it has in hand is found again in the lists.
+            self.uploader = None;
+            match bucket.as_ref().map(|bucket| self.upload_to(bucket)).transpose() {
+                Ok(uploader) => self.uploader = uploader,
+                Err(error) => warn!(%error, "files are not uploaded until the next start"),
+            }
+        }
     }
 
     /// The files published last.
@@ -207,12 +251,15 @@ impl Store {
         self.open.is_empty()
     }
 
-    /// Closes every segment and waits until all are converted, or until the stop's deadline.
+    /// Closes every segment and waits until all are converted and uploaded, or until the stop's deadline.
     pub(crate) fn finish(&mut self) {
         while let Some(day) = self.open.keys().next().copied() {
             self.seal(day);
         }
         self.converter.finish();
+        if let Some(uploader) = &mut self.uploader {
+            uploader.finish();
+        }
         let Some(heir) = self.folders.heir() else { return };
         if let Err(error) = publish::retire(&self.folders, &heir) {
             warn!(%error, folder = %self.folders.state().display(), "the state of this run could not be removed");

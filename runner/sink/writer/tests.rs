@@ -60,7 +60,12 @@ impl Follower for Noting {
 }
 
 fn follower(name: &str, follower: impl Follower + 'static) -> FollowerSpec {
-    FollowerSpec { name: name.to_owned(), pipelines: None, follower: Box::new(follower) }
+    FollowerSpec {
+        name: name.to_owned(),
+        pipelines: None,
+        on_full: OnFull::Block,
+        follower: Box::new(follower),
+    }
 }
 
 #[tokio::test]
@@ -315,7 +320,12 @@ async fn followers_fail_alone_and_get_only_their_pipelines() {
     let followers = vec![
         follower("gone", Failing(io::ErrorKind::BrokenPipe, Arc::clone(&calls[0]))),
         follower("full", Failing(io::ErrorKind::StorageFull, Arc::clone(&calls[1]))),
-        FollowerSpec { name: "noting".to_owned(), pipelines: Some(wanted), follower: noting },
+        FollowerSpec {
+            name: "noting".to_owned(),
+            pipelines: Some(wanted),
+            on_full: OnFull::Block,
+            follower: noting,
+        },
     ];
     let folder = tempfile::tempdir().unwrap();
     let spec = WriterSpec { parquet: None, followers, ..spec(folder.path()) };

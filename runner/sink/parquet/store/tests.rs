@@ -32,7 +32,9 @@ impl Fixture {
         let clock = SinkClock::here(Clock::simulated(EVENING));
         let (stop_signal, stop) = StopSignal::new(clock.clone());
         let counters = Arc::new(WriterCounters::default());
-        let store = Store::open(&spec, "main", samples::RUN.into(), Arc::clone(&counters), stop).unwrap();
+        let store =
+            Store::open(&spec, "main", samples::RUN.into(), Arc::clone(&counters), stop, clock.clone())
+                .unwrap();
         Self { folder, clock, counters, _stop: stop_signal, store }
     }
 
@@ -165,7 +167,15 @@ async fn one_results_folder_has_one_writer_a_runner() {
     let again = |runner: &str, path: &Path| {
         let (_signal, stop) = StopSignal::new(first.clock.clone());
         let spec = ParquetSpec { results: path.to_owned(), ..spec.clone() };
-        Store::open(&spec, runner, samples::RUN.into(), Arc::default(), stop).map(|_| ())
+        Store::open(
+            &spec,
+            runner,
+            samples::RUN.into(),
+            Arc::default(),
+            stop,
+            SinkClock::here(Clock::system()),
+        )
+        .map(|_| ())
     };
     match again("main", &spec.results) {
         Err(SinkError::Locked { runner, pid, .. }) => {
@@ -179,7 +189,15 @@ async fn one_results_folder_has_one_writer_a_runner() {
     let Fixture { folder, store, .. } = first;
     drop(store);
     let (_signal, stop) = StopSignal::new(SinkClock::here(Clock::system()));
-    Store::open(&ParquetSpec::new(results), "main", samples::RUN.into(), Arc::default(), stop).unwrap();
+    Store::open(
+        &ParquetSpec::new(results),
+        "main",
+        samples::RUN.into(),
+        Arc::default(),
+        stop,
+        SinkClock::here(Clock::system()),
+    )
+    .unwrap();
     assert!(fs::read_to_string(folder.path().join("state/main/lock")).unwrap().ends_with('\n'));
 }
 
@@ -188,6 +206,8 @@ async fn a_run_without_an_identity_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (_signal, stop) = StopSignal::new(SinkClock::here(Clock::system()));
     let spec = ParquetSpec::new(folder.path().join("results"));
-    let refused = Store::open(&spec, "main", "run".into(), Arc::default(), stop).map(|_| ());
+    let refused =
+        Store::open(&spec, "main", "run".into(), Arc::default(), stop, SinkClock::here(Clock::system()))
+            .map(|_| ());
     assert!(matches!(refused, Err(SinkError::RunId { .. })));
 }

@@ -1,0 +1,295 @@
+//! One file into a bucket. A key is written once: created where it is not, never overwritten. It becomes visible
+//! as a whole, by one request or by the end of an upload in parts.
+
+use std::fs::File;
+use std::hash::Hasher as _;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use http::StatusCode;
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, Error, GetOptions, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload,
+};
+use twox_hash::XxHash3_64;
+
+use super::address::BucketAddress;
+use super::http::{Connector, Trouble};
+use super::settings::{self, BucketSettings};
+use crate::config::SecretTexts;
+use crate::sink::parquet::finished::Finished;
+
+/// Longer files go in parts of this size: the least that bounds memory and still is a part for everybody.
+const PART: u64 = 8 << 20;
+/// The metadata that holds a file's checksum: XXH3-64, as in the list of checksums.
+const CHECKSUM: &str = "xxh3";
+
+/// A bucket to upload to.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    address: BucketAddress,
+    trouble: Trouble,
+    secrets: SecretTexts,
+    part: u64,
+}
+
+/// How an upload went well.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Uploaded {
+    /// The bucket has it now.
+    New,
+    /// The bucket had it already: an answer was lost, or another runner was quicker.
+    Known,
+}
+
+/// Why a file is not in the bucket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadFault {
+    /// Nothing is to be uploaded any more.
+    #[error("the file is gone")]
+    Gone,
+    /// What is on the disk is not what was published.
+    #[error("the file is damaged: its bytes are not those that were published")]
+    Damaged,
+    /// The key is taken. It is left as it is.
+    #[error("another object is there under the same key; it is not overwritten")]
+    Occupied,
+    /// It cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Local(io::Error),
+    /// The bucket does not take it, for the reason given. It may later.
+    #[error("{0}")]
+    Bucket(String),
+}
+
+impl UploadFault {
+    /// Whether the same may go well later, and for other files would not go well now.
+    pub(super) fn is_of_the_bucket(&self) -> bool {
+        matches!(self, Self::Bucket(_))
+    }
+}
+
+impl Bucket {
+    /// Makes a client; asks nothing of the bucket.
+    pub(super) fn open(address: &BucketAddress, settings: &BucketSettings) -> Result<Self, String> {
+        let connector = Connector::default();
+        let trouble = connector.trouble.clone();
+        let store = settings::open(address, settings, connector)?;
+        let secrets = settings.secrets();
+        Ok(Self { store, address: address.clone(), trouble, secrets, part: PART })
+    }
+
+    /// Uploads a file of the results folder, unless the bucket has it.
+    pub(super) async fn upload(&self, results: &Path, file: &Finished) -> Result<Uploaded, UploadFault> {
+        self.trouble.take();
+        let key =
+            self.address.key(&file.place).ok_or_else(|| UploadFault::Bucket("no such key".to_owned()))?;
+        let local = match File::open(results.join(&file.place)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(UploadFault::Gone),
+            opened => opened.map_err(UploadFault::Local)?,
+        };
+        if file.bytes <= self.part {
+            self.whole(&key, file, local).await
+        } else {
+            self.parts(&key, file, local).await
+        }
+    }
+
+    async fn whole(&self, key: &Key, file: &Finished, mut local: File) -> Result<Uploaded, UploadFault> {
+        let mut bytes = Vec::with_capacity(file.bytes as usize);
+        local.read_to_end(&mut bytes).map_err(UploadFault::Local)?;
+        if bytes.len() as u64 != file.bytes || XxHash3_64::oneshot(&bytes) != file.checksum {
+            return Err(UploadFault::Damaged);
+        }
+        let payload = PutPayload::from(bytes);
+        match self.put(key, payload.clone(), file, PutMode::Create).await {
+            Ok(()) => Ok(Uploaded::New),
+            Err(error @ (Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
+                self.known(key, file).await?.ok_or_else(|| self.fault(&error))
+            }
+            Err(error) if self.knows_no_condition(&error) => {
+                // A provider that knows no condition. Names are unique, so that nobody else writes this key.
+                if let Some(known) = self.known(key, file).await? {
+                    return Ok(known);
+                }
+                let put = self.put(key, payload, file, PutMode::Overwrite).await;
+                put.map(|()| Uploaded::New).map_err(|error| self.fault(&error))
+            }
+            Err(error) => Err(self.fault(&error)),
+        }
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        payload: PutPayload,
+        file: &Finished,
+        mode: PutMode,
+    ) -> object_store::Result<()> {
+        let options = PutOptions { mode, attributes: attributes(file), ..PutOptions::default() };
+        self.store.put_opts(key, payload, options).await.map(drop)
+    }
+
+    async fn parts(&self, key: &Key, file: &Finished, local: File) -> Result<Uploaded, UploadFault> {
+        if let Some(known) = self.known(key, file).await? {
+            return Ok(known);
+        }
+        let options = PutMultipartOptions { attributes: attributes(file), ..PutMultipartOptions::default() };
+        let begun = self.store.put_multipart_opts(key, options).await;
+        let mut upload = begun.map_err(|error| self.fault(&error))?;
+        match self.send_parts(&mut upload, file, local).await {
+            Ok(()) => Ok(Uploaded::New),
+            Err(fault) => {
+                // Parts that stay cost money. The reason for the failure matters more than whether this works.
+                let _ = upload.abort().await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        upload: &mut Box<dyn MultipartUpload>,
+        file: &Finished,
+        mut local: File,
+    ) -> Result<(), UploadFault> {
+        let mut hasher = XxHash3_64::with_seed(0);
+        let mut sent = 0;
+        loop {
+            let mut part = Vec::with_capacity(self.part as usize);
+            let mut next = Read::by_ref(&mut local).take(self.part);
+            next.read_to_end(&mut part).map_err(UploadFault::Local)?;
+            if part.is_empty() {
+                break;
+            }
+            sent += part.len() as u64;
+            hasher.write(&part);
+            upload.put_part(PutPayload::from(part)).await.map_err(|error| self.fault(&error))?;
+        }
+        if sent != file.bytes || hasher.finish() != file.checksum {
+            return Err(UploadFault::Damaged);
+        }
+        upload.complete().await.map(drop).map_err(|error| self.fault(&error))
+    }
+
+    /// Whether the bucket has the file; none if it has nothing under its key.
+    async fn known(&self, key: &Key, file: &Finished) -> Result<Option<Uploaded>, UploadFault> {
+        let asked = self.store.get_opts(key, GetOptions { head: true, ..GetOptions::default() }).await;
+        let found = match asked {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(|error| self.fault(&error))?,
+        };
+        let checksum = found.attributes.get(&Attribute::Metadata(CHECKSUM.into()));
+        let is_same = checksum.is_none_or(|found| found.as_ref() == format!("{:016x}", file.checksum));
+        if found.meta.size == file.bytes && is_same {
+            Ok(Some(Uploaded::Known))
+        } else {
+            Err(UploadFault::Occupied)
+        }
+    }
+
+    /// Whether a provider does not know what "only where it is not" means.
+    fn knows_no_condition(&self, error: &Error) -> bool {
+        matches!(error, Error::NotImplemented { .. })
+            || self.trouble.status() == Some(StatusCode::NOT_IMPLEMENTED)
+    }
+
+    /// What is told of a failure: what the connection noted, else the library's words, masked and short.
+    fn fault(&self, error: &Error) -> UploadFault {
+        let told = self.trouble.take().map(|refusal| refusal.text);
+        UploadFault::Bucket(told.unwrap_or_else(|| {
+            let mut text = error.to_string();
+            self.secrets.mask_in(&mut text);
+            text.truncate(text.floor_char_boundary(300));
+            text
+        }))
+    }
+}
+
+fn attributes(file: &Finished) -> Attributes {
+    let mut attributes = Attributes::new();
+    attributes.insert(Attribute::ContentType, "application/vnd.apache.parquet".into());
+    attributes.insert(Attribute::Metadata(CHECKSUM.into()), format!("{:016x}", file.checksum).into());
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    const PLACE: &str = "probes/date=2026-09-01/a.parquet";
+
+    struct Case {
+        folder: tempfile::TempDir,
+        store: Arc<InMemory>,
+        bucket: Bucket,
+    }
+
+    impl Case {
+        fn new(part: u64) -> Self {
+            let store = Arc::new(InMemory::new());
+            let bucket = Bucket {
+                store: Arc::clone(&store) as Arc<dyn ObjectStore>,
+                address: BucketAddress::parse("s3://acme/x").unwrap(),
+                trouble: Trouble::default(),
+                secrets: SecretTexts::default(),
+                part,
+            };
+            Self { folder: tempfile::tempdir().unwrap(), store, bucket }
+        }
+
+        fn file(&self, content: &[u8]) -> Finished {
+            let path = self.folder.path().join(PLACE);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+            let checksum = XxHash3_64::oneshot(content);
+            Finished { place: PLACE.to_owned(), checksum, bytes: content.len() as u64 }
+        }
+
+        async fn upload(&self, file: &Finished) -> Result<Uploaded, UploadFault> {
+            self.bucket.upload(self.folder.path(), file).await
+        }
+
+        async fn object(&self) -> Option<Vec<u8>> {
+            let found = self.store.get(&Key::from(format!("x/{PLACE}"))).await.ok()?;
+            Some(found.bytes().await.unwrap().to_vec())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_written_once_in_one_piece_or_in_parts() {
+        for part in [1_000, 7] {
+            let case = Case::new(part);
+            let file = case.file(b"PAR1 and then some bytes");
+            assert_eq!(case.upload(&file).await.unwrap(), Uploaded::New);
+            assert_eq!(case.object().await.unwrap(), b"PAR1 and then some bytes");
+            assert_eq!(case.upload(&file).await.unwrap(), Uploaded::Known);
+            let other = case.file(b"PAR1 and other bytes!!!!");
+            assert!(matches!(case.upload(&other).await, Err(UploadFault::Occupied)), "{part}");
+            let longer = case.file(b"PAR1 and then some bytes more");
+            assert!(matches!(case.upload(&longer).await, Err(UploadFault::Occupied)), "{part}");
+            assert_eq!(case.object().await.unwrap(), b"PAR1 and then some bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_or_gone_never_gets_there() {
+        for part in [1_000, 7] {
+            let case = Case::new(part);
+            let file = case.file(b"PAR1 and then some bytes");
+            case.file(b"PAR1 and then some BYTES");
+            assert!(matches!(case.upload(&file).await, Err(UploadFault::Damaged)), "{part}");
+            case.file(b"PAR1 and then");
+            assert!(matches!(case.upload(&file).await, Err(UploadFault::Damaged)), "{part}");
+            std::fs::remove_file(case.folder.path().join(PLACE)).unwrap();
+            assert!(matches!(case.upload(&file).await, Err(UploadFault::Gone)), "{part}");
+            assert_eq!(case.object().await, None, "{part}");
+        }
+    }
+}

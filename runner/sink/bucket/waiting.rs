@@ -1,0 +1,151 @@
+//! What a bucket has not yet: found on the disk, from the two lists in the state folder.
+//!
+//! Looked through are the own lists and those of runners that are not there: single runs (`--once`) end, and
+//! leave what the next one has to upload. A runner that lives uploads its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::io;
+
+use super::BucketSpec;
+use crate::sink::SinkError;
+use crate::sink::parquet::Folders;
+use crate::sink::parquet::finished::{Finished, read_list};
+use crate::sink::parquet::lock::Adoption;
+use crate::sink::parquet::publish::append_line;
+
+/// Files that were published and that the bucket has not confirmed, the oldest first. Where files of this machine go
+/// once they are uploaded, those go that a kill kept from going.
+pub(super) fn find(folders: &Folders, spec: &BucketSpec) -> Result<VecDeque<Finished>, SinkError> {
+    let bucket = spec.address.to_string();
+    let mut published = vec![folders.clone()];
+    let mut confirmed = HashMap::new();
+    for runner in lists_of_all(folders)? {
+        let path = runner.uploaded();
+        for file in read_list(&path, &bucket).map_err(SinkError::io("read", &path))? {
+            confirmed.insert(file.place.clone(), file);
+        }
+        if runner.runner != folders.runner && is_gone(&runner)? {
+            published.push(runner);
+        }
+    }
+    let mut waiting = VecDeque::new();
+    let mut seen = HashMap::new();
+    for runner in published {
+        let path = runner.checksums();
+        for file in read_list(&path, "").map_err(SinkError::io("read", &path))? {
+            let local = folders.results.join(&file.place);
+            if !local.is_file() || seen.insert(file.place.clone(), ()).is_some() {
+                continue;
+            }
+            if confirmed.get(&file.place) != Some(&file) {
+                waiting.push_back(file);
+            } else if spec.delete_local {
+                remove(folders, &file)?;
+            }
+        }
+    }
+    Ok(waiting)
+}
+
+/// Notes that the bucket has a file, and has it go where that is wanted.
+pub(super) fn confirm(folders: &Folders, spec: &BucketSpec, file: &Finished) -> Result<(), SinkError> {
+    let path = folders.uploaded();
+    let line = format!("{} {}\n", file.line(), spec.address);
+    append_line(&path, &line).map_err(SinkError::io("append to", &path))?;
+    if spec.delete_local { remove(folders, file) } else { Ok(()) }
+}
+
+fn remove(folders: &Folders, file: &Finished) -> Result<(), SinkError> {
+    let local = folders.results.join(&file.place);
+    match fs::remove_file(&local) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(SinkError::io("remove", &local)),
+    }
+}
+
+/// Every runner that has a list for this results folder, the own one included.
+fn lists_of_all(folders: &Folders) -> Result<Vec<Folders>, SinkError> {
+    let mut found = Vec::new();
+    for name in folders.runner_names().map_err(SinkError::io("list", &folders.root))? {
+        let runner = folders.of_runner(&name);
+        if runner.checksums().exists() || runner.uploaded().exists() {
+            found.push(runner);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether nobody runs under a name.
+fn is_gone(runner: &Folders) -> Result<bool, SinkError> {
+    Adoption::take(&runner.state()).map(|adoption| adoption.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::sink::bucket::{BucketAddress, BucketSettings};
+    use crate::sink::parquet::lock::{Lock, Locking};
+
+    fn spec(address: &str, delete_local: bool) -> BucketSpec {
+        let address = BucketAddress::parse(address).unwrap();
+        BucketSpec { address, settings: BucketSettings::default(), delete_local }
+    }
+
+    fn folders(folder: &Path, runner: &str) -> Folders {
+        let folders = Folders::new(&folder.join("results"), runner).unwrap();
+        folders.make().unwrap();
+        folders
+    }
+
+    /// A file that a runner has published.
+    fn published(folders: &Folders, name: &str) -> Finished {
+        let file = Finished { place: format!("probes/{name}.parquet"), checksum: 7, bytes: 4 };
+        let path = folders.results.join(&file.place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "PAR1").unwrap();
+        append_line(&folders.checksums(), &format!("{}\n", file.line())).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_published_and_not_confirmed_waits_whoever_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, living) = (folders(folder.path(), "main"), folders(folder.path(), "living"));
+        let once = folders(folder.path(), "main-once-0198f0a0-0000-7000-8000-000000000001");
+        let _lock = match Lock::take(&living.state()).unwrap() {
+            Locking::Held(lock) => lock,
+            Locking::Taken { .. } => panic!("nobody else is there"),
+        };
+        let (first, second, left) = (published(&own, "a"), published(&own, "b"), published(&once, "c"));
+        published(&living, "d");
+        let (one, two) = (spec("s3://acme/one", false), spec("s3://acme/two", false));
+        let all = [first.clone(), second.clone(), left.clone()];
+        assert_eq!(find(&own, &one).unwrap(), all);
+        confirm(&own, &one, &first).unwrap();
+        confirm(&once, &one, &left).unwrap();
+        assert_eq!(find(&own, &one).unwrap(), [second.clone()]);
+        assert_eq!(find(&own, &two).unwrap(), all, "another bucket has nothing yet");
+        fs::remove_file(own.results.join(&second.place)).unwrap();
+        assert_eq!(find(&own, &one).unwrap(), []);
+    }
+
+    #[test]
+    fn a_file_goes_once_it_is_confirmed_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folders(folder.path(), "main");
+        let spec = spec("gs://acme", true);
+        let (first, second) = (published(&own, "a"), published(&own, "b"));
+        let is_there = |file: &Finished| own.results.join(&file.place).exists();
+        assert_eq!(find(&own, &spec).unwrap().len(), 2);
+        confirm(&own, &spec, &first).unwrap();
+        assert!(!is_there(&first) && is_there(&second));
+        // A kill between the list and the removal.
+        confirm(&own, &BucketSpec { delete_local: false, ..spec.clone() }, &second).unwrap();
+        assert!(is_there(&second));
+        assert_eq!(find(&own, &spec).unwrap(), []);
+        assert!(!is_there(&second));
+    }
+}
