@@ -42,8 +42,8 @@ pub(crate) fn adopt_all(own: &Folders) -> Vec<PathBuf> {
 }
 
 fn adopt(own: &Folders, other: &Folders, adopted: &mut Vec<PathBuf>) -> Result<(), SinkError> {
-    // Most have nothing to adopt: then nothing of theirs is touched.
-    if journals(other)?.is_empty() {
+    // Most have left nothing: then nothing of theirs is touched.
+    if journals(other)?.is_empty() && !has_strays(other) {
         return Ok(());
     }
     let Some(_adoption) = Adoption::take(&other.state())? else { return Ok(()) };
@@ -60,6 +60,12 @@ fn adopt(own: &Folders, other: &Folders, adopted: &mut Vec<PathBuf>) -> Result<(
         adopted.push(place);
     }
     Ok(())
+}
+
+/// Whether files that a crash left on their way are there: a loss of power may have taken the journal, and
+/// not them.
+fn has_strays(other: &Folders) -> bool {
+    fs::read_dir(other.tmp()).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 #[cfg(test)]

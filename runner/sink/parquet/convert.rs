@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use super::encode::encode;
 use super::folders::{Folders, make_folder};
 use super::publish::{Staged, Staging, sync_folder};
-use super::recover::{Contents, JournalReader};
+use super::recover::{Contents, JournalReader, Scan};
 use super::schema::Table;
 use super::segment::SegmentName;
+use super::sort::Sorter;
 use crate::sink::SinkError;
 
 /// What a conversion has done.
@@ -28,6 +29,8 @@ pub struct Converted {
     pub file_bytes: u64,
     /// Damaged stretches that it skipped.
     pub skipped_frames: u64,
+    /// Rows that it dropped, since they stood in the journal twice.
+    pub doubled_rows: u64,
     /// Whether it cut a torn tail.
     pub torn_tail: bool,
     /// Whether the journal went to quarantine, since parts of it are damaged.
@@ -47,15 +50,15 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
         Err(SinkError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         reader => reader?,
     };
-    let contents = reader.contents()?;
-    done.skipped_frames = contents.skipped;
-    done.torn_tail = contents.torn_bytes > 0;
+    let scan = reader.scan()?;
+    done.skipped_frames = scan.contents.skipped;
+    done.torn_tail = scan.contents.torn_bytes > 0;
     for table in Table::ALL {
         let place = Folders::published(&segment, table);
-        if rows_of(&contents, table) == 0 || folders.results.join(&place).exists() {
+        if rows_of(&scan.contents, table) == 0 || folders.results.join(&place).exists() {
             continue;
         }
-        let Some((staged, rows)) = stage(folders, &segment, table, &reader, done)? else { continue };
+        let Some((staged, rows)) = stage(folders, &segment, table, (&reader, &scan), done)? else { continue };
         staged.record(folders, &place)?;
         let bytes = staged.bytes;
         done.files.push(staged.publish(folders, &place)?);
@@ -65,7 +68,7 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
             Table::Checks => done.check_rows += rows,
         }
     }
-    if done.skipped_frames > 0 {
+    if done.skipped_frames > 0 || done.doubled_rows > 0 {
         quarantine(folders, journal)?;
         done.quarantined = true;
     } else {
@@ -94,19 +97,22 @@ fn stage(
     folders: &Folders,
     segment: &SegmentName,
     table: Table,
-    reader: &JournalReader,
+    (reader, scan): (&JournalReader, &Scan),
     done: &mut Converted,
 ) -> Result<Option<(Staged, u64)>, SinkError> {
-    let (batches, undecodable) = reader.read(table)?;
-    done.skipped_frames += undecodable;
-    if batches.is_empty() {
-        return Ok(None);
+    let mut rows = reader.rows(scan, table)?;
+    let mut sorter = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
+    while let Some((batch, bytes)) = rows.next_batch()? {
+        sorter.push(batch, bytes)?;
     }
+    done.skipped_frames += rows.undecodable;
+    let Some(mut sorted) = sorter.finish()? else { return Ok(None) };
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
-    let staged = encode(table, segment, &batches, &mut staging)
+    let staged = encode(table, segment, &mut sorted, &mut staging)
         .map_err(|source| SinkError::Encode { path: path.clone(), source })
         .and_then(|rows| Ok((staging.finish()?, rows)));
+    done.doubled_rows += sorted.doubled;
     if staged.is_err() {
         // Half a file on a full disk would keep the journal from being written. The error matters more
         // than whether this works.

@@ -226,18 +226,28 @@ impl Worker {
     }
 
     fn note(&self, job: &Job, done: Converted) {
-        let Converted { rows, check_rows, files, file_bytes, skipped_frames, torn_tail, quarantined } = done;
+        let Converted {
+            rows,
+            check_rows,
+            files,
+            file_bytes,
+            skipped_frames,
+            doubled_rows,
+            torn_tail,
+            quarantined,
+        } = done;
         let counters = &self.counters;
         add(&counters.rows_published, rows);
         add(&counters.check_rows_published, check_rows);
         add(&counters.files, files.len() as u64);
         add(&counters.file_bytes, file_bytes);
         add(&counters.skipped_frames, skipped_frames);
+        add(&counters.doubled_rows, doubled_rows);
         add(&counters.torn_tails, u64::from(torn_tail));
         add(&counters.quarantined, u64::from(quarantined));
         let journal = job.journal.display();
         if quarantined {
-            error!(%journal, skipped_frames, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
+            error!(%journal, skipped_frames, doubled_rows, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
         }
         if job.left {
             add(&counters.rows_recovered, rows);

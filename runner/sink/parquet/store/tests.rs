@@ -1,7 +1,7 @@
 //! Segments over time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::*;
