@@ -57,6 +57,7 @@ mod schedule;
 mod secrets;
 mod sources;
 mod stop;
+mod storage;
 mod suspended;
 mod timings;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::encode::encode;
 use super::folders::{Folders, make_folder};
-use super::publish::{Staged, Staging, sync_folder};
+use super::publish::{Staged, Staging, sync_folder, sync_names};
 use super::recover::{Contents, JournalReader, Scan};
 use super::schema::Table;
 use super::segment::SegmentName;
@@ -33,6 +33,8 @@ pub struct Converted {
     pub doubled_rows: u64,
     /// Whether it cut a torn tail.
     pub torn_tail: bool,
+    /// Whether there was no such journal: it was converted before, or somebody has removed it.
+    pub was_gone: bool,
     /// Whether the journal went to quarantine, since parts of it are damaged.
     pub quarantined: bool,
 }
@@ -47,7 +49,10 @@ pub fn convert(folders: &Folders, journal: &Path) -> Result<Converted, SinkError
 pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Converted) -> Result<(), SinkError> {
     let segment = segment_of(journal)?;
     let reader = match JournalReader::open(journal) {
-        Err(SinkError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(SinkError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            done.was_gone = true;
+            return Ok(());
+        }
         reader => reader?,
     };
     let scan = reader.scan()?;
@@ -55,7 +60,12 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
     done.torn_tail = scan.contents.torn_bytes > 0;
     for table in Table::ALL {
         let place = Folders::published(&segment, table);
-        if rows_of(&scan.contents, table) == 0 || folders.results.join(&place).exists() {
+        if rows_of(&scan.contents, table) == 0 {
+            continue;
+        }
+        if folders.results.join(&place).exists() {
+            // Whoever made it may have died, or failed, before its name was on the disk; the journal goes next.
+            sync_names(folders, &place)?;
             continue;
         }
         let Some((staged, rows)) = stage(folders, &segment, table, (&reader, &scan), done)? else { continue };

@@ -234,6 +234,7 @@ impl Worker {
             skipped_frames,
             doubled_rows,
             torn_tail,
+            was_gone,
             quarantined,
         } = done;
         let counters = &self.counters;
@@ -246,6 +247,9 @@ impl Worker {
         add(&counters.torn_tails, u64::from(torn_tail));
         add(&counters.quarantined, u64::from(quarantined));
         let journal = job.journal.display();
+        if was_gone {
+            error!(%journal, "a journal was removed before it was converted");
+        }
         if quarantined {
             error!(%journal, skipped_frames, doubled_rows, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
         }

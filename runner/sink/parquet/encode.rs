@@ -25,7 +25,7 @@ pub(crate) fn encode<W: Write + Send>(
     sorted: &mut Sorted,
     out: W,
 ) -> Result<u64, ParquetError> {
-    let mut writer = ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))?;
+    let mut writer = writer(table, segment, out)?;
     let mut rows = 0;
     while let Some(next) = sorted.next_rows().map_err(|error| ParquetError::External(Box::new(error)))? {
         rows += next.num_rows() as u64;
@@ -33,6 +33,15 @@ pub(crate) fn encode<W: Write + Send>(
     }
     writer.close()?;
     Ok(rows)
+}
+
+/// A writer of a table's rows, which have to come sorted by (target, `started_at`).
+pub(crate) fn writer<W: Write + Send>(
+    table: Table,
+    segment: &SegmentName,
+    out: W,
+) -> Result<ArrowWriter<W>, ParquetError> {
+    ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))
 }
 
 /// The properties that the contract names; each was measured.

@@ -31,9 +31,9 @@
 //! renamed into place and its folder synced, and by nothing else. One that had damaged frames, or that
 //! could not be read at all, is moved to quarantine instead and stays there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -222,6 +222,18 @@ fn frame(
     Ok(())
 }
 
+const COPIED_AT_A_TIME: usize = 256 << 10;
+
+/// What became of a journal's name while it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    There,
+    /// Somebody has removed it.
+    Removed,
+    /// Somebody has moved it away, with its folder or alone.
+    Moved,
+}
+
 /// A journal that is being written.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -239,7 +251,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// Makes an empty journal.
     pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        // Read, should its name go away: `written_anew`.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path)?;
         Ok(Self { file: Arc::new(file), path, len: 0, has_rest: false, poisoned: Arc::default() })
     }
 
@@ -286,6 +299,40 @@ impl Journal {
     /// Forces what was appended to the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Whether its name still leads to it.
+    pub(crate) fn presence(&self) -> io::Result<Presence> {
+        let own = self.file.metadata()?;
+        if own.nlink() == 0 {
+            return Ok(Presence::Removed);
+        }
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => Ok(Presence::There),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Presence::Moved),
+        }
+    }
+
+    /// The same rows under the same name, which has gone away: as long as the file is open, they are there.
+    /// Leaves nothing behind where it fails.
+    pub(crate) fn written_anew(&self) -> io::Result<Self> {
+        let mut anew = Self::create(self.path.clone())?;
+        let copied = anew.copy_of(self);
+        if copied.is_err() {
+            let _ = fs::remove_file(&self.path);
+        }
+        copied.map(|()| anew)
+    }
+
+    fn copy_of(&mut self, other: &Self) -> io::Result<()> {
+        let mut part = vec![0; COPIED_AT_A_TIME];
+        while self.len < other.len {
+            let rest = (other.len - self.len).min(part.len() as u64) as usize;
+            other.file.read_exact_at(&mut part[..rest], self.len)?;
+            self.append(&part[..rest])?;
+        }
+        self.sync()
     }
 
     pub(crate) fn path(&self) -> &Path {

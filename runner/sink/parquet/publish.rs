@@ -81,7 +81,7 @@ impl Staged {
     pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<(), SinkError> {
         let path = folders.checksums();
         let line = format!("{:016x} {:>12} {}\n", self.checksum, self.bytes, place.display());
-        append_line(&path, &line)
+        append_line(&path, &line).map_err(SinkError::io("append to", &path))
     }
 
     /// Makes the file visible at `place` below the results folder.
@@ -90,11 +90,7 @@ impl Staged {
         let folder = path.parent().unwrap_or(&folders.results);
         make_folder(folder).map_err(SinkError::io("create", folder))?;
         fs::rename(&self.path, &path).map_err(SinkError::io("publish", &path))?;
-        // Those above as well: whoever made the folder of a new date may have died before its name was on the
-        // disk.
-        for above in folder.ancestors().take_while(|above| above.starts_with(&folders.results)) {
-            sync_folder(above)?;
-        }
+        sync_names(folders, place)?;
         Ok(path)
     }
 }
@@ -104,19 +100,16 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
     File::open(folder).and_then(|opened| opened.sync_all()).map_err(SinkError::io("sync", folder))
 }
 
-/// Appends one line and syncs, with the file's name where that may be new. A line that a crash has torn is
-/// ended first.
-fn append_line(path: &Path, line: &str) -> Result<(), SinkError> {
-    let failed = || SinkError::io("append to", path);
-    let is_empty = append_to(path, line).map_err(failed())?;
-    match path.parent() {
-        Some(folder) if is_empty => sync_folder(folder),
-        _ => Ok(()),
-    }
+/// Forces to the disk the names that lead to a finished file, at `place` below the results folder: whoever made the
+/// folder of a date may have died before its name was there.
+pub(crate) fn sync_names(folders: &Folders, place: &Path) -> Result<(), SinkError> {
+    let path = folders.results.join(place);
+    path.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)).try_for_each(sync_folder)
 }
 
-/// Tells whether the file was empty.
-fn append_to(path: &Path, line: &str) -> io::Result<bool> {
+/// Appends one line and syncs, with the file's name where that may be new. A line that a crash has torn is
+/// ended first.
+fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let mut text = String::with_capacity(line.len() + 1);
     let is_empty = file.metadata()?.len() == 0;
@@ -131,28 +124,30 @@ fn append_to(path: &Path, line: &str) -> io::Result<bool> {
     text.push_str(line);
     file.write_all(text.as_bytes())?;
     file.sync_data()?;
-    Ok(is_empty)
+    match path.parent() {
+        Some(folder) if is_empty => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 /// Ends the state of a run that ended by itself and left nothing to do: its checksums go to `heir`, its
 /// folder goes away, so that a run a minute does not leave a folder a minute. False if something is left.
-pub(crate) fn retire(folders: &Folders, heir: &Folders) -> Result<bool, SinkError> {
+pub(crate) fn retire(folders: &Folders, heir: &Folders) -> io::Result<bool> {
     for folder in [folders.journal(), folders.tmp(), folders.quarantine()] {
         match fs::remove_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
-            removed => removed.map_err(SinkError::io("remove", &folder))?,
+            removed => removed?,
         }
     }
     let checksums = folders.checksums();
     if checksums.exists() {
-        let state = heir.state();
-        make_folder(&state).map_err(SinkError::io("create", &state))?;
-        let lines = fs::read_to_string(&checksums).map_err(SinkError::io("read", &checksums))?;
+        make_folder(&heir.state())?;
+        let lines = fs::read_to_string(&checksums)?;
         append_line(&heir.checksums(), &lines)?;
-        fs::remove_file(&checksums).map_err(SinkError::io("remove", &checksums))?;
+        fs::remove_file(&checksums)?;
     }
-    for file in LOCK_FILES.map(|name| folders.state().join(name)) {
-        fs::remove_file(&file).map_err(SinkError::io("remove", &file))?;
+    for file in LOCK_FILES {
+        fs::remove_file(folders.state().join(file))?;
     }
     let state = folders.state();
     let own = state.ancestors().take_while(|folder| *folder != folders.root);
@@ -160,7 +155,7 @@ pub(crate) fn retire(folders: &Folders, heir: &Folders) -> Result<bool, SinkErro
         match fs::remove_dir(folder) {
             // Another sink of the same run still has its state there, and removes the rest.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => break,
-            removed => removed.map_err(SinkError::io("remove", folder))?,
+            removed => removed?,
         }
     }
     Ok(true)

@@ -186,13 +186,27 @@ impl JournalReader {
     /// All rows of one table, in batches of the present schema, and how many frames of it could not be
     /// decoded. For a journal that fits into memory.
     pub fn read(&self, table: Table) -> Result<(Vec<RecordBatch>, u64), SinkError> {
+        let mut batches = Vec::new();
+        let undecodable = self.visit(table, &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        })?;
+        Ok((batches, undecodable))
+    }
+
+    /// Gives the rows of one table on, frame by frame and in batches of the present schema. Returns how many frames of
+    /// it could not be decoded. A journal that is being written is read as far as it went when it was opened.
+    pub(crate) fn visit(
+        &self,
+        table: Table,
+        take: &mut dyn FnMut(RecordBatch) -> Result<(), ArrowError>,
+    ) -> Result<u64, SinkError> {
         let scan = self.scan()?;
         let mut rows = self.rows(&scan, table)?;
-        let mut batches = Vec::new();
         while let Some((batch, _)) = rows.next_batch()? {
-            batches.push(batch);
+            take(batch)?;
         }
-        Ok((batches, rows.undecodable))
+        Ok(rows.undecodable)
     }
 
     /// The first undamaged frame at or after `from`.
@@ -306,7 +320,7 @@ impl Decoder {
 }
 
 /// The same rows in the present schema: columns that an older one did not have are null.
-fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| {
         batch
@@ -317,5 +331,7 @@ fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, Arr
     RecordBatch::try_new_with_options(std::sync::Arc::clone(&schema), columns.collect(), &options)
 }
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod tests;

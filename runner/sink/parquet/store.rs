@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::error::ArrowError;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::converter::{Converter, Published};
 use super::folders::{Folders, make_folder};
-use super::journal::{FrameEncoder, Journal};
+use super::journal::{FrameEncoder, Journal, Presence};
 use super::lock::{Lock, Locking};
 use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
@@ -48,6 +48,7 @@ pub(crate) struct Store {
     unsynced: VecDeque<SyncRequest>,
     counters: Arc<WriterCounters>,
     published: Published,
+    /// Held as long as this lives.
     _lock: Lock,
 }
 
@@ -196,6 +197,9 @@ impl Store {
     /// Closes segments that are due and asks for syncs that are due.
     pub(crate) fn tick(&mut self, moment: Moment) {
         let Moment { now, wall } = moment;
+        for day in self.open.keys().copied().collect::<Vec<_>>() {
+            self.look_after(day);
+        }
         let due = |open: &Open| open.journal.is_poisoned() || self.rotation.is_due(&open.age(), now, wall);
         let closing: Vec<Day> = self.open.iter().filter(|(_, open)| due(open)).map(|(day, _)| *day).collect();
         for day in closing {
@@ -219,6 +223,7 @@ impl Store {
     /// Closes every segment and waits until all are converted, or until the stop's deadline.
     pub(crate) fn finish(&mut self) {
         while let Some(day) = self.open.keys().next().copied() {
+            self.look_after(day);
             if let Some(open) = self.open.get_mut(&day) {
                 // Where it fails, rows that were given up are in the files: better than none.
                 let _ = open.journal.cut_rest();
@@ -248,6 +253,59 @@ impl Store {
             synced: 0,
             synced_at: moment.now,
         })
+    }
+
+    /// Makes good what became of a segment's journal while it was written: the data folder may be removed or
+    /// replaced at any time.
+    fn look_after(&mut self, day: Day) {
+        let Some(open) = self.open.get_mut(&day) else { return };
+        let path = open.journal.path().to_owned();
+        let journal = path.display();
+        match open.journal.presence() {
+            Ok(Presence::There) => return,
+            Err(error) => {
+                warn!(%error, %journal, "could not look after a journal");
+                return;
+            }
+            Ok(Presence::Moved) => {
+                warn!(%journal, "the open journal was moved away with its results; another one is begun");
+                self.open.remove(&day);
+            }
+            Ok(Presence::Removed) => {
+                let anew = self
+                    .folders
+                    .make()
+                    .and_then(|()| open.journal.written_anew().map_err(SinkError::io("write anew", &path)));
+                match anew {
+                    Ok(anew) => {
+                        warn!(%journal, rows = open.rows, "the open journal was removed; its rows are written anew");
+                        (open.journal, open.synced) = (anew, 0);
+                    }
+                    Err(error) => {
+                        error!(%error, rows = open.rows, "the open journal was removed, and cannot be written anew yet");
+                        return;
+                    }
+                }
+            }
+        }
+        self.lock_anew();
+    }
+
+    /// The lock's file may have gone the same way.
+    fn lock_anew(&mut self) {
+        match self.folders.make().and_then(|()| Lock::take(&self.folders.state())) {
+            Ok(Locking::Held(lock)) => self._lock = lock,
+            // The old one is still in its place.
+            Ok(Locking::Taken { pid, .. }) if pid == Some(std::process::id()) => {}
+            Ok(Locking::Taken { pid, .. }) => {
+                error!(
+                    pid,
+                    runner = self.folders.runner,
+                    "another runner has taken this one's name; stop one of them"
+                );
+            }
+            Err(error) => warn!(%error, "could not lock the data folder again"),
+        }
     }
 
     /// Closes a day's segment and hands it over. A segment without rows leaves no file.
