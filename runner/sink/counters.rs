@@ -61,6 +61,8 @@ counters! {
     quarantined;
     /// Damaged stretches skipped in journals.
     skipped_frames;
+    /// Rows dropped since they stood in a journal twice.
+    doubled_rows;
     /// Torn tails cut off journals.
     torn_tails;
     /// Files uploaded to the bucket.

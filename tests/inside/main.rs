@@ -31,6 +31,7 @@ mod hostile_guests_suspended;
 mod isolation;
 mod layers;
 mod mistakes;
+mod power_loss;
 mod maintenance;
 mod records;
 mod reload_units;

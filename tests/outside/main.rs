@@ -59,6 +59,7 @@ mod sinks;
 mod secrets;
 mod sources;
 mod stop;
+mod storage;
 mod suspended;
 mod timings;
 

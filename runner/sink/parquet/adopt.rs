@@ -14,6 +14,7 @@ use super::convert::journals;
 use super::folders::Folders;
 use super::lock::Adoption;
 use super::publish::sweep;
+use super::recover::JournalReader;
 use crate::sink::SinkError;
 
 /// Takes over the journals of all runners that are not there; tells where they are now. A run that ends
@@ -42,8 +43,8 @@ pub(crate) fn adopt_all(own: &Folders) -> Vec<PathBuf> {
 }
 
 fn adopt(own: &Folders, other: &Folders, adopted: &mut Vec<PathBuf>) -> Result<(), SinkError> {
-    // Most have nothing to adopt: then nothing of theirs is touched.
-    if journals(other)?.is_empty() {
+    // Most have left nothing: then nothing of theirs is touched.
+    if journals(other)?.is_empty() && !has_strays(other) {
         return Ok(());
     }
     let Some(_adoption) = Adoption::take(&other.state())? else { return Ok(()) };
@@ -56,10 +57,20 @@ fn adopt(own: &Folders, other: &Folders, adopted: &mut Vec<PathBuf>) -> Result<(
             warn!(journal = %journal.display(), "a journal of this name is there already; it is left where it is");
             continue;
         }
+        if let Err(error @ SinkError::NewerJournal { .. }) = JournalReader::open(&journal) {
+            warn!(%error, "a journal of another runner is left where it is");
+            continue;
+        }
         fs::rename(&journal, &place).map_err(SinkError::io("take over", &journal))?;
         adopted.push(place);
     }
     Ok(())
+}
+
+/// Whether files that a crash left on their way are there: a loss of power may have taken the journal, and
+/// not them.
+fn has_strays(other: &Folders) -> bool {
+    fs::read_dir(other.tmp()).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 #[cfg(test)]
@@ -99,6 +110,25 @@ mod tests {
         assert_eq!(samples::files_below(&dead.tmp()), Vec::<PathBuf>::new());
         assert_eq!(fs::read_to_string(dead.state().join("lock")).unwrap(), "4711\n");
         assert_eq!(adopt_all(&own), Vec::<PathBuf>::new(), "the own ones are not adopted");
+    }
+
+    #[test]
+    fn d23_a_newer_journal_of_another_runner_is_left_and_d12_its_strays_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, main) = (folders(folder.path(), "other"), folders(folder.path(), "main"));
+        let newer = samples::left_journal(&main, 1, &[]);
+        let mut bytes = fs::read(&newer).unwrap();
+        bytes[10] += 1;
+        let sum = crc32c::crc32c(&bytes[0..12]);
+        bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+        fs::write(&newer, &bytes).unwrap();
+        assert_eq!(adopt_all(&own), Vec::<PathBuf>::new());
+        assert_eq!(fs::read(&newer).unwrap(), bytes);
+        fs::remove_file(&newer).unwrap();
+        // No journal any more, but a file on its way: a loss of power can leave that.
+        fs::write(main.tmp().join("probes-x.parquet"), "PAR1").unwrap();
+        assert_eq!(adopt_all(&own), Vec::<PathBuf>::new());
+        assert_eq!(samples::files_below(&main.tmp()), Vec::<PathBuf>::new());
     }
 
     #[test]

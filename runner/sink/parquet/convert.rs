@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use super::encode::encode;
 use super::finished::Finished;
 use super::folders::{Folders, make_folder};
-use super::publish::{Staged, Staging, sync_folder};
-use super::recover::{Contents, JournalReader};
+use super::publish::{Staged, Staging, sync_folder, sync_names};
+use super::recover::{Contents, JournalReader, Scan};
 use super::schema::Table;
 use super::segment::SegmentName;
+use super::sort::Sorter;
 use crate::sink::SinkError;
 
 /// What a conversion has done.
@@ -31,8 +32,12 @@ pub struct Converted {
     pub file_bytes: u64,
     /// Damaged stretches that it skipped.
     pub skipped_frames: u64,
+    /// Rows that it dropped, since they stood in the journal twice.
+    pub doubled_rows: u64,
     /// Whether it cut a torn tail.
     pub torn_tail: bool,
+    /// Whether there was no such journal: it was converted before, or somebody has removed it.
+    pub was_gone: bool,
     /// Whether the journal went to quarantine, since parts of it are damaged.
     pub quarantined: bool,
 }
@@ -47,18 +52,26 @@ pub fn convert(folders: &Folders, journal: &Path) -> Result<Converted, SinkError
 pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Converted) -> Result<(), SinkError> {
     let segment = segment_of(journal)?;
     let reader = match JournalReader::open(journal) {
-        Err(SinkError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(SinkError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            done.was_gone = true;
+            return Ok(());
+        }
         reader => reader?,
     };
-    let contents = reader.contents()?;
-    done.skipped_frames = contents.skipped;
-    done.torn_tail = contents.torn_bytes > 0;
+    let scan = reader.scan()?;
+    done.skipped_frames = scan.contents.skipped;
+    done.torn_tail = scan.contents.torn_bytes > 0;
     for table in Table::ALL {
         let place = Folders::published(&segment, table);
-        if rows_of(&contents, table) == 0 || folders.results.join(&place).exists() {
+        if rows_of(&scan.contents, table) == 0 {
             continue;
         }
-        let Some((staged, rows)) = stage(folders, &segment, table, &reader, done)? else { continue };
+        if folders.results.join(&place).exists() {
+            // Whoever made it may have died, or failed, before its name was on the disk; the journal goes next.
+            sync_names(folders, &place)?;
+            continue;
+        }
+        let Some((staged, rows)) = stage(folders, &segment, table, (&reader, &scan), done)? else { continue };
         let finished = staged.record(folders, &place)?;
         let bytes = staged.bytes;
         done.files.push(staged.publish(folders, &place)?);
@@ -69,7 +82,7 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
             Table::Checks => done.check_rows += rows,
         }
     }
-    if done.skipped_frames > 0 {
+    if done.skipped_frames > 0 || done.doubled_rows > 0 {
         quarantine(folders, journal)?;
         done.quarantined = true;
     } else {
@@ -98,19 +111,22 @@ fn stage(
     folders: &Folders,
     segment: &SegmentName,
     table: Table,
-    reader: &JournalReader,
+    (reader, scan): (&JournalReader, &Scan),
     done: &mut Converted,
 ) -> Result<Option<(Staged, u64)>, SinkError> {
-    let (batches, undecodable) = reader.read(table)?;
-    done.skipped_frames += undecodable;
-    if batches.is_empty() {
-        return Ok(None);
+    let mut rows = reader.rows(scan, table)?;
+    let mut sorter = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
+    while let Some((batch, bytes)) = rows.next_batch()? {
+        sorter.push(batch, bytes)?;
     }
+    done.skipped_frames += rows.undecodable;
+    let Some(mut sorted) = sorter.finish()? else { return Ok(None) };
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
-    let staged = encode(table, segment, &batches, &mut staging)
+    let staged = encode(table, segment, &mut sorted, &mut staging)
         .map_err(|source| SinkError::Encode { path: path.clone(), source })
         .and_then(|rows| Ok((staging.finish()?, rows)));
+    done.doubled_rows += sorted.doubled;
     if staged.is_err() {
         // Half a file on a full disk would keep the journal from being written. The error matters more
         // than whether this works.

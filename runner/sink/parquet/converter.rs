@@ -238,7 +238,9 @@ impl Worker {
             finished,
             file_bytes,
             skipped_frames,
+            doubled_rows,
             torn_tail,
+            was_gone,
             quarantined,
         } = done;
         let counters = &self.counters;
@@ -247,11 +249,15 @@ impl Worker {
         add(&counters.files, files.len() as u64);
         add(&counters.file_bytes, file_bytes);
         add(&counters.skipped_frames, skipped_frames);
+        add(&counters.doubled_rows, doubled_rows);
         add(&counters.torn_tails, u64::from(torn_tail));
         add(&counters.quarantined, u64::from(quarantined));
         let journal = job.journal.display();
+        if was_gone {
+            error!(%journal, "a journal was removed before it was converted");
+        }
         if quarantined {
-            error!(%journal, skipped_frames, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
+            error!(%journal, skipped_frames, doubled_rows, "parts of a journal are damaged; the rest is published, the journal is kept in quarantine");
         }
         if job.left {
             add(&counters.rows_recovered, rows);

@@ -1,13 +1,7 @@
-//! Rows to Parquet: sorted by target and time, in the encodings of the contract.
+//! Sorted rows to Parquet, in the encodings of the contract.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -17,53 +11,37 @@ use parquet::schema::types::ColumnPath;
 
 use super::schema::{SCHEMA_VERSION, Table};
 use super::segment::SegmentName;
+use super::sort::Sorted;
 
 /// Rows of a row group: readers work on several at once, and skip some.
 const ROW_GROUP_ROWS: usize = 131_072;
-/// Rows sorted into place at a time; the sorted form of a segment is never in memory as a whole.
-const CHUNK_ROWS: usize = 8_192;
 /// What the footer says of the program.
 const CREATED_BY: &str = concat!("probity version ", env!("CARGO_PKG_VERSION"));
 
-/// Writes a table's rows as one Parquet file, sorted by (target, `started_at`). Returns the rows.
+/// Writes a table's sorted rows as one Parquet file. Returns the rows.
 pub(crate) fn encode<W: Write + Send>(
     table: Table,
     segment: &SegmentName,
-    batches: &[RecordBatch],
+    sorted: &mut Sorted,
     out: W,
 ) -> Result<u64, ParquetError> {
-    let order = sorted(batches)?;
-    let sources: Vec<&RecordBatch> = batches.iter().collect();
-    let mut writer = ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))?;
-    for chunk in order.chunks(CHUNK_ROWS) {
-        writer.write(&interleave_record_batch(&sources, chunk)?)?;
+    let mut writer = writer(table, segment, out)?;
+    let mut rows = 0;
+    while let Some(next) = sorted.next_rows().map_err(|error| ParquetError::External(Box::new(error)))? {
+        rows += next.num_rows() as u64;
+        writer.write(&next)?;
     }
     writer.close()?;
-    Ok(order.len() as u64)
+    Ok(rows)
 }
 
-/// Every row as (batch, row), sorted by target, time, number; verdicts of one attempt keep their order.
-fn sorted(batches: &[RecordBatch]) -> Result<Vec<(usize, usize)>, ArrowError> {
-    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-    for (at, batch) in batches.iter().enumerate() {
-        let targets = column(batch, "target")?.as_string_opt::<i32>().ok_or_else(|| wrong_type("target"))?;
-        let started = column(batch, "started_at")?
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .ok_or_else(|| wrong_type("started_at"))?;
-        let seqs = column(batch, "seq")?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_type("seq"))?;
-        let keys = targets.iter().zip(started.values()).zip(seqs.values()).enumerate();
-        rows.extend(keys.map(|(row, ((target, started), seq))| (target, *started, *seq, (at, row))));
-    }
-    rows.sort_unstable();
-    Ok(rows.into_iter().map(|(_, _, _, place)| place).collect())
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Arc<dyn Array>, ArrowError> {
-    batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column \"{name}\"")))
-}
-
-fn wrong_type(name: &str) -> ArrowError {
-    ArrowError::SchemaError(format!("column \"{name}\" has another type"))
+/// A writer of a table's rows, which have to come sorted by (target, `started_at`).
+pub(crate) fn writer<W: Write + Send>(
+    table: Table,
+    segment: &SegmentName,
+    out: W,
+) -> Result<ArrowWriter<W>, ParquetError> {
+    ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))
 }
 
 /// The properties that the contract names; each was measured.

@@ -1,6 +1,6 @@
 //! Where the files of one Parquet sink lie.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -90,6 +90,10 @@ impl Folders {
     pub(crate) fn make(&self) -> Result<(), SinkError> {
         for folder in [self.results.clone(), self.journal(), self.tmp(), self.quarantine()] {
             make_folder(&folder).map_err(SinkError::io("create", &folder))?;
+            // Also where they were there: whoever made them may have died before their names were on the disk.
+            for own in folder.ancestors().take_while(|above| self.is_own(above)) {
+                sync_above(own).map_err(SinkError::io("sync the name of", own))?;
+            }
         }
         let device =
             |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(SinkError::io("look at", path));
@@ -98,6 +102,11 @@ impl Folders {
             return Err(SinkError::OtherFileSystem { results: self.results.clone(), state });
         }
         Ok(())
+    }
+
+    /// Whether a folder is one that this program makes: the results folder, or one in the state folder.
+    fn is_own(&self, folder: &Path) -> bool {
+        folder == self.results || folder.starts_with(&self.root)
     }
 
     /// For a run that ends by itself (`<runner>-once-<run_id>`): the folders of the runner whose name it
@@ -123,9 +132,28 @@ impl Folders {
     }
 }
 
-/// Makes a folder and those above it, readable by owner and group.
+/// Makes a folder and those above it, readable by owner and group, and forces to the disk that they are
+/// there: whatever is synced in a folder is lost with the folder's own name.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && fs::symlink_metadata(above).is_err())
+        .collect();
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    for made in missing.into_iter().rev() {
+        sync_above(made)?;
+    }
+    Ok(())
+}
+
+/// Forces a folder's own name to the disk. A folder that may be written but not read cannot be synced, and is
+/// none of ours.
+fn sync_above(folder: &Path) -> io::Result<()> {
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(above).and_then(|opened| opened.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Whether a name can stand in a file name, and is no path.

@@ -31,9 +31,9 @@
 //! renamed into place and its folder synced, and by nothing else. One that had damaged frames, or that
 //! could not be read at all, is moved to quarantine instead and stays there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,7 +183,7 @@ fn options() -> Result<IpcWriteOptions, ArrowError> {
 }
 
 /// An encoder that has its schema behind it, so that it makes messages of rows only.
-fn rows_encoder(table: Table) -> Result<StreamEncoder, ArrowError> {
+pub(crate) fn rows_encoder(table: Table) -> Result<StreamEncoder, ArrowError> {
     let schema = table.schema();
     let mut encoder = StreamEncoder::try_new_with_options(&schema, options()?)?;
     encoder.encode(&RecordBatch::new_empty(schema))?;
@@ -222,6 +222,18 @@ fn frame(
     Ok(())
 }
 
+const COPIED_AT_A_TIME: usize = 256 << 10;
+
+/// What became of a journal's name while it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    There,
+    /// Somebody has removed it.
+    Removed,
+    /// Somebody has moved it away, with its folder or alone.
+    Moved,
+}
+
 /// A journal that is being written.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -229,6 +241,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     /// Bytes that are whole batches.
     len: u64,
+    /// Whether there may be more in the file, which could not be cut off.
+    has_rest: bool,
     /// Set by the syncing thread once the disk has refused data that it had taken: nothing more may be
     /// entrusted to this file.
     poisoned: Arc<AtomicBool>,
@@ -237,41 +251,88 @@ pub(crate) struct Journal {
 impl Journal {
     /// Makes an empty journal.
     pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
-        Ok(Self { file: Arc::new(file), path, len: 0, poisoned: Arc::default() })
+        // Read, should its name go away: `written_anew`.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        Ok(Self { file: Arc::new(file), path, len: 0, has_rest: false, poisoned: Arc::default() })
     }
 
     /// Appends whole frames: all of them or, after an error, none.
     pub(crate) fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+        let rest = self.cut_rest();
         let mut file = &*self.file;
+        if rest.is_err() {
+            // Overwritten, then: what is longer than these frames is a damaged stretch.
+            file.seek(SeekFrom::Start(self.len))?;
+        }
         match file.write_all(frames) {
             Ok(()) => {
                 self.len += frames.len() as u64;
                 Ok(())
             }
             Err(error) => {
-                self.cut_back();
+                self.has_rest = true;
+                // It is tried again before the next append; without one, a part of a batch is a torn tail.
+                let _ = self.cut_rest();
                 Err(error)
             }
         }
     }
 
-    /// Back to the last good length. Where that fails as well, the next append overwrites.
-    fn cut_back(&self) {
-        let mut file = &*self.file;
-        let _ = file.set_len(self.len);
-        let _ = file.seek(SeekFrom::Start(self.len));
+    /// Back to the last good length, where there may be more.
+    pub(crate) fn cut_rest(&mut self) -> io::Result<()> {
+        if self.has_rest {
+            let mut file = &*self.file;
+            file.set_len(self.len)?;
+            file.seek(SeekFrom::Start(self.len))?;
+            self.has_rest = false;
+        }
+        Ok(())
     }
 
-    /// Undoes the last append, of `bytes` bytes.
+    /// Undoes the last append, of `bytes` bytes. It may be that it cannot: see [`cut_rest`](Self::cut_rest).
     pub(crate) fn take_back(&mut self, bytes: u64) {
         self.len = self.len.saturating_sub(bytes);
-        self.cut_back();
+        self.has_rest = true;
+        let _ = self.cut_rest();
     }
 
     /// Forces what was appended to the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Whether its name still leads to it.
+    pub(crate) fn presence(&self) -> io::Result<Presence> {
+        let own = self.file.metadata()?;
+        if own.nlink() == 0 {
+            return Ok(Presence::Removed);
+        }
+        match fs::metadata(&self.path) {
+            Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => Ok(Presence::There),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Presence::Moved),
+        }
+    }
+
+    /// The same rows under the same name, which has gone away: as long as the file is open, they are there.
+    /// Leaves nothing behind where it fails.
+    pub(crate) fn written_anew(&self) -> io::Result<Self> {
+        let mut anew = Self::create(self.path.clone())?;
+        let copied = anew.copy_of(self);
+        if copied.is_err() {
+            let _ = fs::remove_file(&self.path);
+        }
+        copied.map(|()| anew)
+    }
+
+    fn copy_of(&mut self, other: &Self) -> io::Result<()> {
+        let mut part = vec![0; COPIED_AT_A_TIME];
+        while self.len < other.len {
+            let rest = (other.len - self.len).min(part.len() as u64) as usize;
+            other.file.read_exact_at(&mut part[..rest], self.len)?;
+            self.append(&part[..rest])?;
+        }
+        self.sync()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -304,8 +365,13 @@ mod tests {
     #[test]
     fn a_full_disk_takes_nothing_and_can_be_asked_again() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut journal =
-            Journal { file: Arc::new(full), path: "/dev/full".into(), len: 0, poisoned: Arc::default() };
+        let mut journal = Journal {
+            file: Arc::new(full),
+            path: "/dev/full".into(),
+            len: 0,
+            has_rest: false,
+            poisoned: Arc::default(),
+        };
         for _ in 0..2 {
             assert_eq!(journal.append(b"frames").unwrap_err().kind(), io::ErrorKind::StorageFull);
             assert_eq!(journal.len(), 0);

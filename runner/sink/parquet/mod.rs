@@ -13,7 +13,7 @@
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
 //! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
-//! becomes two files, [`publish`] how a file becomes visible.
+//! becomes two files, [`sort`] how it gets by with little memory, [`publish`] how a file becomes visible.
 
 pub mod schema;
 pub(crate) mod finished;
@@ -23,6 +23,8 @@ pub mod lock;
 pub mod journal;
 pub mod recover;
 pub mod rotate;
+pub(crate) mod sort;
+pub(crate) mod spill;
 pub mod encode;
 pub mod publish;
 pub mod convert;
@@ -94,7 +96,7 @@ pub struct Rotate {
     pub every: Duration,
     /// At so many bytes of journal. A Parquet file has about a tenth of it. Default 256 MiB.
     pub size: u64,
-    /// At so many results. Default 1,048,576: a conversion sorts a whole segment in memory.
+    /// At so many results. Default 1,048,576.
     pub rows: u64,
 }
 

@@ -92,16 +92,9 @@ impl Staged {
     pub(crate) fn publish(self, folders: &Folders, place: &Path) -> Result<PathBuf, SinkError> {
         let path = folders.results.join(place);
         let folder = path.parent().unwrap_or(&folders.results);
-        let known = folder.is_dir();
         make_folder(folder).map_err(SinkError::io("create", folder))?;
         fs::rename(&self.path, &path).map_err(SinkError::io("publish", &path))?;
-        sync_folder(folder)?;
-        if !known {
-            // A new date: its entry, and maybe its table's, has to be on the disk as well.
-            for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)) {
-                sync_folder(above)?;
-            }
-        }
+        sync_names(folders, place)?;
         Ok(path)
     }
 }
@@ -111,11 +104,20 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
     File::open(folder).and_then(|opened| opened.sync_all()).map_err(SinkError::io("sync", folder))
 }
 
-/// Appends one line and syncs. A line that a crash has torn is ended first.
+/// Forces to the disk the names that lead to a finished file, at `place` below the results folder: whoever made the
+/// folder of a date may have died before its name was there.
+pub(crate) fn sync_names(folders: &Folders, place: &Path) -> Result<(), SinkError> {
+    let path = folders.results.join(place);
+    path.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)).try_for_each(sync_folder)
+}
+
+/// Appends one line and syncs, with the file's name where that may be new. A line that a crash has torn is
+/// ended first.
 pub(crate) fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let mut text = String::with_capacity(line.len() + 1);
-    if file.metadata()?.len() > 0 {
+    let is_empty = file.metadata()?.len() == 0;
+    if !is_empty {
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
@@ -125,7 +127,11 @@ pub(crate) fn append_line(path: &Path, line: &str) -> io::Result<()> {
     }
     text.push_str(line);
     file.write_all(text.as_bytes())?;
-    file.sync_data()
+    file.sync_data()?;
+    match path.parent() {
+        Some(folder) if is_empty => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 /// Ends the state of a run that ended by itself and left nothing to do: its lists go to `heir`, its

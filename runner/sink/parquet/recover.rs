@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::buffer::Buffer;
-use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -19,9 +18,6 @@ use super::journal::{
 };
 use super::schema::{SCHEMA_VERSION, Table};
 use crate::sink::SinkError;
-
-/// Small batches are joined up to this many rows: each column of each batch has a fixed cost.
-const JOINED_ROWS: usize = 8_192;
 
 /// What a journal holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,14 +42,78 @@ pub struct JournalReader {
     sound_header: bool,
 }
 
+/// Where an undamaged frame stands, and what it holds.
+#[derive(Debug, Clone, Copy)]
+struct FramePlace {
+    start: u64,
+    /// Bytes of the payload.
+    len: u32,
+    rows: u32,
+    kind: FrameKind,
+}
+
+impl FramePlace {
+    /// Where the next one should begin.
+    fn end(&self) -> u64 {
+        self.start + FRAME_HEADER as u64 + u64::from(self.len)
+    }
+}
+
 /// One undamaged frame.
 struct Frame {
-    kind: FrameKind,
-    rows: u32,
+    place: FramePlace,
     payload: Vec<u8>,
-    /// Where it begins, and where the next one should.
-    start: u64,
-    end: u64,
+}
+
+/// Every undamaged frame of a journal that counts, in its order.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) contents: Contents,
+    frames: Vec<FramePlace>,
+}
+
+impl Scan {
+    /// Bytes of a table's rows.
+    pub(crate) fn bytes(&self, table: Table) -> u64 {
+        let rows = self.frames.iter().filter(|frame| frame.kind == FrameKind::Rows(table));
+        rows.map(|frame| u64::from(frame.len)).sum()
+    }
+}
+
+/// The rows of one table, read frame by frame.
+pub(crate) struct FrameRows<'a> {
+    reader: &'a JournalReader,
+    frames: std::slice::Iter<'a, FramePlace>,
+    decoder: Decoder,
+    /// Frames that could not be decoded, so far.
+    pub(crate) undecodable: u64,
+}
+
+impl FrameRows<'_> {
+    /// The rows of the next frame in the present schema, and the bytes that they take; none at the end.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<(RecordBatch, u64)>, SinkError> {
+        for place in self.frames.by_ref() {
+            let table = self.decoder.table;
+            if place.kind != FrameKind::Rows(table) && place.kind != FrameKind::Schema(table) {
+                continue;
+            }
+            let again =
+                self.reader.frame_at(place.start).map_err(SinkError::io("read", &self.reader.path))?;
+            // A disk may give something else than before.
+            let Some(frame) = again else {
+                self.undecodable += 1;
+                continue;
+            };
+            if let FrameKind::Schema(_) = place.kind {
+                self.decoder.learn(frame.payload);
+            } else if let Some(rows) = self.decoder.decode(frame) {
+                return Ok(Some((rows, u64::from(place.len))));
+            } else {
+                self.undecodable += 1;
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl JournalReader {
@@ -78,58 +138,75 @@ impl JournalReader {
 
     /// Counts what is there, without decoding it. Fails if neither the header nor any frame is sound.
     pub fn contents(&self) -> Result<Contents, SinkError> {
+        self.scan().map(|scan| scan.contents)
+    }
+
+    /// Finds every undamaged frame. Fails as [`contents`](Self::contents) does.
+    pub(crate) fn scan(&self) -> Result<Scan, SinkError> {
         let mut contents = Contents::default();
+        let mut frames = Vec::new();
         let mut end = if self.sound_header { self.len.min(FILE_HEADER as u64) } else { 0 };
         let mut whole = end;
-        let mut pending_checks = 0;
-        let mut frames = 0_u64;
-        while let Some(frame) = self.next_frame(end)? {
-            frames += 1;
-            contents.skipped += u64::from(frame.start != end);
-            contents.checks += std::mem::take(&mut pending_checks);
-            end = frame.end;
-            match frame.kind {
-                FrameKind::Rows(Table::Checks) => pending_checks = u64::from(frame.rows),
-                FrameKind::Rows(Table::Probes) => contents.probes += u64::from(frame.rows),
-                FrameKind::Schema(_) => {}
-            }
-            if frame.kind != FrameKind::Rows(Table::Checks) {
+        while let Some(Frame { place, .. }) = self.next_frame(end)? {
+            contents.skipped += u64::from(place.start != end);
+            end = place.end();
+            if place.kind != FrameKind::Rows(Table::Checks) {
                 whole = end;
             }
+            frames.push(place);
         }
-        if frames == 0 && !self.sound_header {
+        if frames.is_empty() && !self.sound_header {
             let reason = "it has no undamaged header and no undamaged frame".to_owned();
             return Err(SinkError::UnreadableJournal { path: self.path.clone(), reason });
         }
-        contents.torn_bytes = self.len - whole;
-        Ok(contents)
-    }
-
-    /// The rows of one table, in batches of the present schema, and how many frames of it could not be
-    /// decoded.
-    pub fn read(&self, table: Table) -> Result<(Vec<RecordBatch>, u64), SinkError> {
-        let mut rows = Joining::new(table);
-        let mut decoder = Decoder { table, schema: schema_message(table)?, stream: None };
-        let mut undecodable = 0;
-        let mut pending: Option<Frame> = None;
-        let mut end = if self.sound_header { self.len.min(FILE_HEADER as u64) } else { 0 };
-        while let Some(frame) = self.next_frame(end)? {
-            end = frame.end;
-            // Verdicts count once something sound follows them: at the torn end of a journal they
-            // have lost their attempt.
-            if let Some(verdicts) = pending.take() {
-                undecodable += u64::from(rows.push(decoder.decode(verdicts))?);
-            }
+        // Verdicts count once something sound follows them: at the torn end of a journal they have lost their
+        // attempt.
+        frames.pop_if(|last| last.kind == FrameKind::Rows(Table::Checks));
+        for frame in &frames {
             match frame.kind {
-                FrameKind::Schema(of) if of == table => decoder.learn(frame.payload),
-                FrameKind::Rows(of) if of == table && table == Table::Checks => pending = Some(frame),
-                FrameKind::Rows(of) if of == table => {
-                    undecodable += u64::from(rows.push(decoder.decode(frame))?);
-                }
-                FrameKind::Schema(_) | FrameKind::Rows(_) => {}
+                FrameKind::Rows(Table::Checks) => contents.checks += u64::from(frame.rows),
+                FrameKind::Rows(Table::Probes) => contents.probes += u64::from(frame.rows),
+                FrameKind::Schema(_) => {}
             }
         }
-        Ok((rows.finish()?, undecodable))
+        contents.torn_bytes = self.len - whole;
+        Ok(Scan { contents, frames })
+    }
+
+    /// The rows of one table, frame by frame.
+    pub(crate) fn rows<'a>(&'a self, scan: &'a Scan, table: Table) -> Result<FrameRows<'a>, SinkError> {
+        Ok(FrameRows {
+            reader: self,
+            frames: scan.frames.iter(),
+            decoder: Decoder::new(table)?,
+            undecodable: 0,
+        })
+    }
+
+    /// All rows of one table, in batches of the present schema, and how many frames of it could not be
+    /// decoded. For a journal that fits into memory.
+    pub fn read(&self, table: Table) -> Result<(Vec<RecordBatch>, u64), SinkError> {
+        let mut batches = Vec::new();
+        let undecodable = self.visit(table, &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        })?;
+        Ok((batches, undecodable))
+    }
+
+    /// Gives the rows of one table on, frame by frame and in batches of the present schema. Returns how many frames of
+    /// it could not be decoded. A journal that is being written is read as far as it went when it was opened.
+    pub(crate) fn visit(
+        &self,
+        table: Table,
+        take: &mut dyn FnMut(RecordBatch) -> Result<(), ArrowError>,
+    ) -> Result<u64, SinkError> {
+        let scan = self.scan()?;
+        let mut rows = self.rows(&scan, table)?;
+        while let Some((batch, _)) = rows.next_batch()? {
+            take(batch)?;
+        }
+        Ok(rows.undecodable)
     }
 
     /// The first undamaged frame at or after `from`.
@@ -155,8 +232,9 @@ impl JournalReader {
         }
         self.file.read_exact_at(&mut header, start)?;
         let Some(header) = FrameHeader::of_bytes(&header) else { return Ok(None) };
-        let end = payload_at + u64::from(header.len);
-        if end > self.len {
+        let FrameHeader { kind, len, rows, .. } = header;
+        let place = FramePlace { start, len, rows, kind };
+        if place.end() > self.len {
             return Ok(None);
         }
         let mut payload = vec![0; header.len as usize];
@@ -164,7 +242,7 @@ impl JournalReader {
         if crc32c::crc32c(&payload) != header.crc {
             return Ok(None);
         }
-        Ok(Some(Frame { kind: header.kind, rows: header.rows, payload, start, end }))
+        Ok(Some(Frame { place, payload }))
     }
 
     /// Where an undamaged header of a frame stands next, at or after `from`.
@@ -199,7 +277,7 @@ fn header_in(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Decodes the frames of one table.
-struct Decoder {
+pub(crate) struct Decoder {
     table: Table,
     /// The schema's IPC message: the journal's own, or the present one where that is damaged.
     schema: Vec<u8>,
@@ -207,6 +285,10 @@ struct Decoder {
 }
 
 impl Decoder {
+    pub(crate) fn new(table: Table) -> Result<Self, ArrowError> {
+        Ok(Self { table, schema: schema_message(table)?, stream: None })
+    }
+
     fn learn(&mut self, schema: Vec<u8>) {
         self.schema = schema;
         self.stream = None;
@@ -214,7 +296,7 @@ impl Decoder {
 
     /// The rows of a frame; none if they cannot be decoded.
     fn decode(&mut self, frame: Frame) -> Option<RecordBatch> {
-        let rows = frame.rows as usize;
+        let rows = frame.place.rows as usize;
         let decoded = self.try_decode(frame.payload).ok().flatten().filter(|batch| batch.num_rows() == rows);
         if decoded.is_none() {
             // It may be in the middle of a message.
@@ -223,7 +305,7 @@ impl Decoder {
         decoded
     }
 
-    fn try_decode(&mut self, payload: Vec<u8>) -> Result<Option<RecordBatch>, ArrowError> {
+    pub(crate) fn try_decode(&mut self, payload: Vec<u8>) -> Result<Option<RecordBatch>, ArrowError> {
         let decoder = match &mut self.stream {
             Some(decoder) => decoder,
             none => {
@@ -238,7 +320,7 @@ impl Decoder {
 }
 
 /// The same rows in the present schema: columns that an older one did not have are null.
-fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| {
         batch
@@ -249,46 +331,7 @@ fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, Arr
     RecordBatch::try_new_with_options(std::sync::Arc::clone(&schema), columns.collect(), &options)
 }
 
-/// Joins small batches.
-struct Joining {
-    table: Table,
-    done: Vec<RecordBatch>,
-    small: Vec<RecordBatch>,
-    small_rows: usize,
-}
-
-impl Joining {
-    fn new(table: Table) -> Self {
-        Self { table, done: Vec::new(), small: Vec::new(), small_rows: 0 }
-    }
-
-    /// Adds a batch; tells whether there was none.
-    fn push(&mut self, batch: Option<RecordBatch>) -> Result<bool, ArrowError> {
-        let Some(batch) = batch else { return Ok(true) };
-        self.small_rows += batch.num_rows();
-        self.small.push(batch);
-        if self.small_rows >= JOINED_ROWS {
-            self.join()?;
-        }
-        Ok(false)
-    }
-
-    fn join(&mut self) -> Result<(), ArrowError> {
-        self.small_rows = 0;
-        let small = std::mem::take(&mut self.small);
-        match small.as_slice() {
-            [] => {}
-            [one] => self.done.push(one.clone()),
-            several => self.done.push(concat_batches(&self.table.schema(), several)?),
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<RecordBatch>, ArrowError> {
-        self.join()?;
-        Ok(self.done)
-    }
-}
-
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,18 @@
 //! The open segments of one results folder: appends batches to their journals, closes them when due, and
 //! hands them to the converting thread. Everything here happens on the sink's thread; time goes in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::error::ArrowError;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::converter::{Converter, Published};
 use super::folders::{Folders, make_folder};
-use super::journal::{FrameEncoder, Journal};
+use super::journal::{FrameEncoder, Journal, Presence};
 use super::lock::{Lock, Locking};
 use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
@@ -28,6 +28,9 @@ use crate::sink::bucket::uploader::{Uploader, UploaderParts};
 use crate::sink::counters::{WriterCounters, add};
 use crate::sink::stop::{Moment, SinkClock, Stop};
 
+/// Closed journals that may wait for their last sync. More wait only behind a disk that hangs, and each holds a
+/// file open; their conversion makes their rows durable all the same.
+const UNSYNCED: usize = 64;
 /// Days that may be open at once. Two are usual around midnight; more mean a broken clock.
 const OPEN_DAYS: usize = 4;
 
@@ -49,8 +52,11 @@ pub(crate) struct Store {
     stop: Stop,
     clock: SinkClock,
     syncer: Option<Syncer>,
+    /// Closed journals whose last rows no sync was asked for yet: their conversion may be far off.
+    unsynced: VecDeque<SyncRequest>,
     counters: Arc<WriterCounters>,
     published: Published,
+    /// Held as long as this lives.
     _lock: Lock,
 }
 
@@ -134,6 +140,7 @@ impl Store {
             stop,
             clock,
             syncer,
+            unsynced: VecDeque::new(),
             counters,
             published,
             _lock: lock,
@@ -201,7 +208,7 @@ impl Store {
     /// Appends the encoded batch to its day's journal. After an error nothing of it is there, and it can
     /// be written again.
     pub(crate) fn write(&mut self, rows: Rows, moment: Moment) -> Result<(), SinkError> {
-        self.seal_poisoned(rows.day);
+        self.seal_poisoned(rows.day)?;
         if !self.open.contains_key(&rows.day) {
             self.make_room();
             let open = self.begin(rows, moment)?;
@@ -234,11 +241,17 @@ impl Store {
     /// Closes segments that are due and asks for syncs that are due.
     pub(crate) fn tick(&mut self, moment: Moment) {
         let Moment { now, wall } = moment;
+        for day in self.open.keys().copied().collect::<Vec<_>>() {
+            self.look_after(day);
+        }
         let due = |open: &Open| open.journal.is_poisoned() || self.rotation.is_due(&open.age(), now, wall);
         let closing: Vec<Day> = self.open.iter().filter(|(_, open)| due(open)).map(|(day, _)| *day).collect();
         for day in closing {
-            self.seal(day);
+            if self.open.get_mut(&day).is_some_and(|open| open.journal.cut_rest().is_ok()) {
+                self.seal(day);
+            }
         }
+        self.sync_sealed();
         if let (Fsync::Every(every), Some(syncer)) = (self.fsync, &self.syncer) {
             for open in self.open.values_mut() {
                 request_sync(open, syncer, every, now);
@@ -254,6 +267,11 @@ impl Store {
     /// Closes every segment and waits until all are converted and uploaded, or until the stop's deadline.
     pub(crate) fn finish(&mut self) {
         while let Some(day) = self.open.keys().next().copied() {
+            self.look_after(day);
+            if let Some(open) = self.open.get_mut(&day) {
+                // Where it fails, rows that were given up are in the files: better than none.
+                let _ = open.journal.cut_rest();
+            }
             self.seal(day);
         }
         self.converter.finish();
@@ -274,9 +292,6 @@ impl Store {
         let journal = Journal::create(path.clone()).map_err(SinkError::io("create", &path))?;
         self.next_number += 1;
         add(&self.counters.segments, 1);
-        if self.fsync == Fsync::Each {
-            sync_folder(&folder)?;
-        }
         Ok(Open {
             journal,
             opened: moment.now,
@@ -287,17 +302,89 @@ impl Store {
         })
     }
 
-    /// Closes a day's segment and hands it over. A segment without rows leaves no file.
-    fn seal(&mut self, day: Day) {
-        if let Some(open) = self.open.remove(&day) {
-            self.converter.submit(open.journal.path().to_owned());
+    /// Makes good what became of a segment's journal while it was written: the data folder may be removed or
+    /// replaced at any time.
+    fn look_after(&mut self, day: Day) {
+        let Some(open) = self.open.get_mut(&day) else { return };
+        let path = open.journal.path().to_owned();
+        let journal = path.display();
+        match open.journal.presence() {
+            Ok(Presence::There) => return,
+            Err(error) => {
+                warn!(%error, %journal, "could not look after a journal");
+                return;
+            }
+            Ok(Presence::Moved) => {
+                warn!(%journal, "the open journal was moved away with its results; another one is begun");
+                self.open.remove(&day);
+            }
+            Ok(Presence::Removed) => {
+                let anew = self
+                    .folders
+                    .make()
+                    .and_then(|()| open.journal.written_anew().map_err(SinkError::io("write anew", &path)));
+                match anew {
+                    Ok(anew) => {
+                        warn!(%journal, rows = open.rows, "the open journal was removed; its rows are written anew");
+                        (open.journal, open.synced) = (anew, 0);
+                    }
+                    Err(error) => {
+                        error!(%error, rows = open.rows, "the open journal was removed, and cannot be written anew yet");
+                        return;
+                    }
+                }
+            }
+        }
+        self.lock_anew();
+    }
+
+    /// The lock's file may have gone the same way.
+    fn lock_anew(&mut self) {
+        match self.folders.make().and_then(|()| Lock::take(&self.folders.state())) {
+            Ok(Locking::Held(lock)) => self._lock = lock,
+            // The old one is still in its place.
+            Ok(Locking::Taken { pid, .. }) if pid == Some(std::process::id()) => {}
+            Ok(Locking::Taken { pid, .. }) => {
+                error!(
+                    pid,
+                    runner = self.folders.runner,
+                    "another runner has taken this one's name; stop one of them"
+                );
+            }
+            Err(error) => warn!(%error, "could not lock the data folder again"),
         }
     }
 
-    fn seal_poisoned(&mut self, day: Day) {
-        if self.open.get(&day).is_some_and(|open| open.journal.is_poisoned()) {
-            self.seal(day);
+    /// Closes a day's segment and hands it over. A segment without rows leaves no file.
+    fn seal(&mut self, day: Day) {
+        let Some(open) = self.open.remove(&day) else { return };
+        if matches!(self.fsync, Fsync::Every(_)) && open.journal.len() > open.synced {
+            self.unsynced.truncate(UNSYNCED - 1);
+            self.unsynced.push_back(sync_request(&open));
+            self.sync_sealed();
         }
+        self.converter.submit(open.journal.path().to_owned());
+    }
+
+    /// Asks for the syncs of closed journals.
+    fn sync_sealed(&mut self) {
+        let Some(syncer) = &self.syncer else { return };
+        while let Some(request) = self.unsynced.pop_front() {
+            if let Err(request) = syncer.request(request) {
+                self.unsynced.push_front(request);
+                return;
+            }
+        }
+    }
+
+    /// Fails as long as rows are in the journal that have to go to another one.
+    fn seal_poisoned(&mut self, day: Day) -> Result<(), SinkError> {
+        let Some(open) = self.open.get_mut(&day).filter(|open| open.journal.is_poisoned()) else {
+            return Ok(());
+        };
+        open.journal.cut_rest().map_err(SinkError::io("cut", open.journal.path()))?;
+        self.seal(day);
+        Ok(())
     }
 
     /// Closes the oldest days until there is room for another one.
@@ -322,11 +409,17 @@ impl Store {
     /// not be in this one as well.
     fn sync_now(&mut self, day: Day) -> Result<(), SinkError> {
         let Some(open) = self.open.get_mut(&day) else { return Ok(()) };
-        let Err(source) = open.journal.sync() else { return Ok(()) };
+        let synced = open.journal.sync().map_err(SinkError::io("sync", open.journal.path()));
+        let folder = open.journal.path().parent().filter(|_| open.synced == 0);
+        let Err(error) = synced.and_then(|()| folder.map_or(Ok(()), sync_folder)) else {
+            open.synced = open.journal.len();
+            return Ok(());
+        };
         add(&self.counters.fsync_errors, 1);
-        let error = SinkError::io("sync", open.journal.path())(source);
+        open.journal.poison().store(true, Ordering::Release);
         open.journal.take_back(self.encoded.len() as u64);
-        self.seal(day);
+        // Where it could not be cut, the next attempt does that first.
+        self.seal_poisoned(day)?;
         Err(error)
     }
 }
@@ -340,14 +433,18 @@ fn append(journal: &mut Journal, preamble: &[u8], frames: &[u8]) -> io::Result<u
     journal.append(&whole).map(|()| whole.len() as u64)
 }
 
+fn sync_request(open: &Open) -> SyncRequest {
+    let Open { journal, synced, .. } = open;
+    let (file, path, poisoned) = (journal.file(), journal.path().to_owned(), journal.poison());
+    SyncRequest { file, path, is_new: *synced == 0, poisoned }
+}
+
 fn request_sync(open: &mut Open, syncer: &Syncer, every: Duration, now: Instant) {
     let due = open.journal.len() > open.synced && now.saturating_duration_since(open.synced_at) >= every;
     if !due {
         return;
     }
-    let folder = (open.synced == 0).then(|| open.journal.path().parent().map(PathBuf::from)).flatten();
-    let request = SyncRequest { file: open.journal.file(), folder, poisoned: open.journal.poison() };
-    if syncer.request(request) {
+    if syncer.request(sync_request(open)).is_ok() {
         open.synced = open.journal.len();
         open.synced_at = now;
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use tracing::error;
@@ -16,8 +16,9 @@ use crate::sink::counters::{WriterCounters, add};
 /// A journal to sync.
 pub(crate) struct SyncRequest {
     pub(crate) file: Arc<File>,
-    /// The journal's folder, where its entry may not be on the disk yet.
-    pub(crate) folder: Option<PathBuf>,
+    pub(crate) path: PathBuf,
+    /// Whether its name may not be on the disk yet.
+    pub(crate) is_new: bool,
     /// Set if the disk refuses: the kernel may have dropped the data and would say so only once, so
     /// the file is never synced again, and nothing more is entrusted to it.
     pub(crate) poisoned: Arc<AtomicBool>,
@@ -39,9 +40,12 @@ impl Syncer {
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
-    /// Asks for a sync; false if the thread is still busy with earlier ones.
-    pub(crate) fn request(&self, request: SyncRequest) -> bool {
-        self.requests.as_ref().is_some_and(|requests| requests.try_send(request).is_ok())
+    /// Asks for a sync; gives the request back if the thread is still busy with earlier ones.
+    pub(crate) fn request(&self, request: SyncRequest) -> Result<(), SyncRequest> {
+        let Some(requests) = &self.requests else { return Err(request) };
+        requests.try_send(request).map_err(|refused| match refused {
+            TrySendError::Full(request) | TrySendError::Disconnected(request) => request,
+        })
     }
 }
 
@@ -60,15 +64,15 @@ fn run(requests: &Receiver<SyncRequest>, counters: &WriterCounters) {
         if request.poisoned.load(Ordering::Acquire) {
             continue;
         }
-        let synced = request.file.sync_data();
-        let listed = request.folder.map_or(Ok(()), |folder| sync_folder(&folder));
-        if let Err(error) = &synced {
+        let synced = request.file.sync_data().map_err(SinkError::io("sync", &request.path));
+        // A journal whose name is not on the disk is as good as none.
+        let folder = request.path.parent().filter(|_| request.is_new);
+        let listed = synced.and_then(|()| folder.map_or(Ok(()), sync_folder));
+        if let Err(error) = listed {
             request.poisoned.store(true, Ordering::Release);
             add(&counters.fsync_errors, 1);
-            error!(%error, "a journal could not be forced to the disk; it is closed and another one begun");
-        } else if let Err(error) = listed {
-            add(&counters.fsync_errors, 1);
-            error!(%error, "the journal folder could not be forced to the disk");
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            error!(%error, cause, "a journal could not be forced to the disk; it is closed and another one begun");
         }
     }
 }

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::Int64Array;
 use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
 use hyper::body::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::printer::print_schema;
 
 use super::*;
+use crate::sink::parquet::folders::Folders;
+use crate::sink::parquet::sort::Sorter;
 use crate::sink::samples;
 
 fn segment() -> SegmentName {
@@ -18,7 +23,13 @@ fn segment() -> SegmentName {
 
 fn encoded(table: Table, batches: &[RecordBatch]) -> Bytes {
     let mut file = Vec::new();
-    let rows = encode(table, &segment(), batches, &mut file).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folders = Folders::new(&folder.path().join("results"), "main").unwrap();
+    let mut sorter = Sorter::new(table, &folders, "file", 0);
+    for batch in batches {
+        sorter.push(batch.clone(), 1).unwrap();
+    }
+    let rows = encode(table, &segment(), &mut sorter.finish().unwrap().unwrap(), &mut file).unwrap();
     assert_eq!(rows as usize, batches.iter().map(RecordBatch::num_rows).sum::<usize>());
     Bytes::from(file)
 }
@@ -104,7 +115,15 @@ fn is_flag(table: Table, name: &str) -> bool {
 fn row_groups_have_131072_rows() {
     let results: Vec<_> = (1..=1_025).map(samples::refused).collect();
     let batch = samples::batch(&results).probes;
-    let metadata = metadata(&encoded(Table::Probes, &vec![batch; 128]));
+    let (at, _) = batch.schema().column_with_name("seq").unwrap();
+    let batches: Vec<_> = (0..128)
+        .map(|number| {
+            let mut columns = batch.columns().to_vec();
+            columns[at] = Arc::new(Int64Array::from_iter_values((0..1_025).map(|row| number * 1_025 + row)));
+            RecordBatch::try_new(batch.schema(), columns).unwrap()
+        })
+        .collect();
+    let metadata = metadata(&encoded(Table::Probes, &batches));
     let groups: Vec<_> =
         metadata.row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).collect();
     assert_eq!(groups, [131_072, 128]);

@@ -1,7 +1,7 @@
 //! Segments over time.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::*;
@@ -210,4 +210,54 @@ async fn a_run_without_an_identity_is_refused() {
         Store::open(&spec, "main", "run".into(), Arc::default(), stop, SinkClock::here(Clock::system()))
             .map(|_| ());
     assert!(matches!(refused, Err(SinkError::RunId { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d11_rows_of_a_removed_journal_are_written_anew() {
+    let mut fixture = Fixture::new(|spec| spec.fsync = Fsync::Each);
+    fixture.write(1, Duration::ZERO);
+    fixture.write(2, Duration::ZERO);
+    for folder in ["state", "results"] {
+        fs::remove_dir_all(fixture.folder.path().join(folder)).unwrap();
+    }
+    // Before anybody has noticed.
+    fixture.write(3, Duration::ZERO);
+    fixture.advance(Duration::from_millis(100)).await;
+    fixture.write(4, Duration::ZERO);
+    let spec = ParquetSpec::new(fixture.folder.path().join("results"));
+    let (_signal, stop) = StopSignal::new(fixture.clock.clone());
+    let second = Store::open(&spec, "main", samples::RUN.into(), Arc::default(), stop).map(|_| ());
+    assert!(matches!(second, Err(SinkError::Locked { .. })), "the name is locked anew");
+    assert_eq!(dates(&fixture.finish()), [(FIRST, &[1, 2, 3, 4][..])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d11_rows_of_a_journal_that_was_moved_stay_with_it() {
+    let mut fixture = Fixture::new(|_| ());
+    fixture.write(1, Duration::ZERO);
+    let moved = fixture.folder.path().join("moved");
+    fs::rename(fixture.folder.path().join("state"), &moved).unwrap();
+    fixture.advance(Duration::from_millis(100)).await;
+    fixture.write(2, Duration::ZERO);
+    let journals = samples::files_below(&moved.join("main/journal"));
+    assert_eq!(journals.len(), 1);
+    let kept = moved.join("main/journal").join(&journals[0]);
+    let contents = crate::sink::parquet::recover::JournalReader::open(&kept).unwrap().contents().unwrap();
+    assert_eq!(contents.probes, 1);
+    assert_eq!(dates(&fixture.finish()), [(FIRST, &[2][..])]);
+}
+
+/// What was written between the last sync and the close of a journal is synced too, however long its conversion
+/// may take.
+#[tokio::test(start_paused = true)]
+async fn a_closed_journal_gets_a_last_sync() {
+    let mut fixture = Fixture::new(|spec| spec.rotate = Rotate { rows: 2, ..Rotate::default() });
+    let busy = fixture.store.syncer.take();
+    fixture.write(1, Duration::ZERO);
+    fixture.write(2, Duration::ZERO);
+    assert_eq!((fixture.open_days(), fixture.store.unsynced.len()), (0, 1), "nobody syncs at present");
+    fixture.store.syncer = busy;
+    fixture.advance(Duration::from_millis(100)).await;
+    assert_eq!(fixture.store.unsynced.len(), 0);
+    assert_eq!(fixture.finish().len(), 1);
 }
