@@ -31,7 +31,7 @@ impl Carrier {
     }
 }
 
-/// hyper-rustls wants it; what it tells is for pools, of which we have none.
+/// hyper-rustls wants it; what it tells is for hyper's own pool, which is not used.
 impl Connection for Carrier {
     fn connected(&self) -> Connected {
         Connected::new()

@@ -159,7 +159,7 @@ pub(super) fn http(
     if let Some(violation) = wire.violation {
         return violated(violation, whom);
     }
-    if let Some(error) = find::<rustls::Error>(telling) {
+    if let Some(error) = find::<rustls::Error>(telling).or(wire.tls_error.as_ref()) {
         let none = Shown::default();
         return tls(error, shown.unwrap_or(&none));
     }
@@ -207,7 +207,9 @@ fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failu
     if let Some(error) = error.get_io() {
         return broken(error, stage, wire, whom);
     }
-    let reason = error.reason().unwrap_or(h2::Reason::INTERNAL_ERROR);
+    let Some(reason) = error.reason() else {
+        return Failure::new(ErrorKind::Internal, format!("the request was not sent by HTTP/2: {error}"));
+    };
     let (kind, message) = if !error.is_remote() {
         match reason {
             // Before the response's head there is only a head that can be too much.

@@ -166,7 +166,8 @@ impl Dialer {
         Err(Failure::new(ErrorKind::ConnectDenied, message))
     }
 
-    /// Tries the addresses in order, the next one when the newest fails or has been silent for the stagger.
+    /// Tries the addresses in order, the next one when the newest fails or has been silent for the stagger. A third
+    /// one at the same time needs a connection to spare.
     async fn race(&self, addresses: &[IpAddr], port: u16) -> Result<(TcpStream, SocketAddr), Failure> {
         let stagger = self.shared.connect_stagger;
         let mut waiting = addresses.iter();
@@ -174,10 +175,18 @@ impl Dialer {
         let mut worst: Option<Failure> = None;
         let mut silence = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
-            let next = waiting.next();
-            if let Some(address) = next {
-                running.push(Box::pin(self.connect(SocketAddr::new(*address, port))));
-                silence.as_mut().reset(self.clock.now() + stagger);
+            let spare = match running.len() {
+                0 | 1 => Some(None),
+                _ => self.shared.spare.try_acquire().ok().map(Some),
+            };
+            silence.as_mut().reset(self.clock.now() + stagger);
+            if let Some((spare, address)) = spare.and_then(|spare| Some((spare, waiting.next()?))) {
+                let connecting = async move {
+                    let connected = self.connect(SocketAddr::new(*address, port)).await;
+                    drop(spare);
+                    connected
+                };
+                running.push(Box::pin(connecting));
             } else if running.is_empty() {
                 let nothing = || Failure::new(ErrorKind::ConnectFailed, "there is no address to connect to");
                 return Err(worst.unwrap_or_else(nothing));

@@ -193,7 +193,7 @@ fn agreed(wanted: HttpVersions, stream: &Dialed) -> Result<Speaks, Failure> {
 }
 
 impl OpenResponse {
-    /// Reads the body as far as the request's limits want it. The connection ends with it.
+    /// Reads the body as far as the request's limits want it. The connection ends with it, unless it is kept.
     pub(super) async fn read_body(
         mut self,
         shared: &Shared,
@@ -202,7 +202,7 @@ impl OpenResponse {
         clock: &Clock,
     ) -> Result<(), Failure> {
         let limits = BodyLimits { keep: request.body_limit, fail_over: request.fail_if_body_over };
-        let announced = self.body.size_hint().exact();
+        let announced = if has_no_body(progress) { Some(0) } else { self.body.size_hint().exact() };
         let headers = progress.exchange.head.as_ref().map(|head| &head.headers);
         // An empty body is whole, whatever coding it is said to have: answers to HEAD are such.
         let coding = headers.filter(|_| announced != Some(0)).map_or(Ok(None), decode::coding_of)?;
@@ -262,7 +262,10 @@ impl OpenResponse {
                 if let (Some(tls), Some(handshake)) = (&mut tls, &progress.handshake) {
                     facts::add_shown(tls, &handshake.shown());
                 }
-                let idle = Idle { link, wire: progress.wire.clone(), tls, made };
+                // What was seen of this exchange stays with this attempt: the next one begins to write at once.
+                let seen = progress.wire.copy();
+                let wire = std::mem::replace(&mut progress.wire, seen);
+                let idle = Idle { link, wire, tls, made };
                 shared.pool.put(key, idle, clock.now()).await;
             }
             None if link.speaks() == Speaks::Http2 => link.close().await,
@@ -298,6 +301,13 @@ fn short(announced: Option<u64>, progress: &Progress) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the last response has no body, whatever length it announces (RFC 9110 section 6.4.1): hyper says so of
+/// HTTP/1 only.
+fn has_no_body(progress: &Progress) -> bool {
+    let status = progress.exchange.head.as_ref().map(|head| head.status);
+    progress.exchange.method == Some(Method::HEAD) || matches!(status, Some(204 | 304))
 }
 
 fn too_large(most: u64) -> Failure {

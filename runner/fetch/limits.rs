@@ -4,8 +4,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors kept for what is not a probe: files, the reactor, the admin port, name servers.
 const RESERVED_DESCRIPTORS: u64 = 64;
-/// What a probe may hold at its peak: two connection attempts side by side, or a name's two questions.
-const DESCRIPTORS_PER_PROBE: u64 = 2;
+/// What a probe may hold at its peak: two connection attempts side by side, or a name's two questions; and its share of
+/// the connections that wait for their next request, and of those to further addresses.
+const DESCRIPTORS_PER_PROBE: u64 = 3;
 /// Beyond this, more at once only makes every probe slower.
 const MAX_CONCURRENCY: u64 = 65_536;
 
@@ -19,7 +20,7 @@ pub struct DescriptorLimit {
 }
 
 impl DescriptorLimit {
-    /// How many probes may run at once: what is left after a reserve of 64 and 5 %, for two descriptors each;
+    /// How many probes may run at once: what is left after a reserve of 64 and 5 %, for three descriptors each;
     /// at least 1, at most 65,536.
     pub fn max_concurrency(self) -> usize {
         let Some(limit) = self.now else { return MAX_CONCURRENCY as usize };
@@ -48,8 +49,8 @@ mod tests {
 
     #[test]
     fn concurrency_leaves_a_reserve() {
-        assert_eq!(concurrency(Some(1_024)), 454);
-        assert_eq!(concurrency(Some(20_000)), 9_468);
+        assert_eq!(concurrency(Some(1_024)), 303);
+        assert_eq!(concurrency(Some(20_000)), 6_312);
         assert_eq!(concurrency(Some(10)), 1);
         assert_eq!(concurrency(Some(u64::MAX)), 65_536);
         assert_eq!(concurrency(None), 65_536);

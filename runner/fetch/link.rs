@@ -94,6 +94,8 @@ impl Link {
     pub(super) async fn is_ready(&mut self) -> bool {
         let Self { sender, driver } = self;
         std::future::poll_fn(|cx| {
+            // With HTTP/2, what is spawned reads the socket; that it ended is seen in the turn after.
+            driver.turn(cx);
             driver.turn(cx);
             let ready = match sender {
                 Sender::Http1(sender) => sender.poll_ready(cx),
@@ -171,7 +173,7 @@ impl Driver {
             && let Poll::Ready(result) = connection.as_mut().poll(cx)
         {
             self.error = result.err();
-            // Closes the socket, and wakes whoever still waits for the connection.
+            // With HTTP/1 closes the socket; wakes whoever still waits for the connection.
             self.connection = None;
         }
         let mut index = 0;

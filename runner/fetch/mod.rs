@@ -52,6 +52,7 @@ use std::time::Duration;
 use http::header;
 use http::uri::{Authority, Uri};
 use hyper_rustls::{DefaultServerNameResolver, ResolveServerName};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use self::budget::BodyMemory;
@@ -84,6 +85,8 @@ use crate::model::{ErrorKind, Exchange, Failure};
 
 /// The default of [`FetcherConfig::body_memory`]: 256 MiB, or 256 bodies of the default `body_limit`.
 pub const DEFAULT_BODY_MEMORY: u64 = 256 << 20;
+/// The default of [`FetcherConfig::spare_connections`].
+pub const DEFAULT_SPARE_CONNECTIONS: usize = 1_024;
 /// The default of [`FetcherConfig::idle_connections`].
 pub const DEFAULT_IDLE_CONNECTIONS: usize = 1_024;
 
@@ -107,6 +110,9 @@ pub struct FetcherConfig {
     pub body_memory: u64,
     /// Connections that may wait for their next request, over all pipelines that reuse theirs. Default 1,024.
     pub idle_connections: usize,
+    /// Connections that probes may make beyond two each, over all of them: to further addresses of a name. At least
+    /// 1. Default 1,024.
+    pub spare_connections: usize,
 }
 
 impl Default for FetcherConfig {
@@ -120,6 +126,7 @@ impl Default for FetcherConfig {
             max_addresses: 16,
             body_memory: DEFAULT_BODY_MEMORY,
             idle_connections: DEFAULT_IDLE_CONNECTIONS,
+            spare_connections: DEFAULT_SPARE_CONNECTIONS,
         }
     }
 }
@@ -150,6 +157,8 @@ struct Shared {
     connect_stagger: Duration,
     body_memory: BodyMemory,
     pool: Pool,
+    /// Connections of probes beyond the two that each is counted with.
+    spare: Semaphore,
 }
 
 impl std::fmt::Debug for Shared {
@@ -170,6 +179,7 @@ impl Fetcher {
                 connect_stagger: config.connect_stagger,
                 body_memory: BodyMemory::new(config.body_memory),
                 pool: Pool::new(config.idle_connections),
+                spare: Semaphore::new(config.spare_connections.clamp(1, Semaphore::MAX_PERMITS)),
             }),
         })
     }

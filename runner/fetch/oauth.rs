@@ -88,6 +88,7 @@ pub(super) struct Token {
     pub(super) header: HeaderValue,
     /// As it must not be shown.
     pub(super) secret: Secret,
+    fetched_at: Instant,
     good_until: Instant,
 }
 
@@ -165,6 +166,10 @@ impl OAuth {
         if let Some(token) = self.at_hand(now) {
             return Ok(token);
         }
+        // However short its life: it was fetched since it was wanted.
+        if let Some(token) = self.kept().token.clone().filter(|token| token.fetched_at >= wanted_at) {
+            return Ok(token);
+        }
         if let Some((_, failure)) = self.kept().failed.as_ref().filter(|(at, _)| *at >= wanted_at) {
             return Err(failure.clone());
         }
@@ -238,7 +243,7 @@ fn token_of(exchange: &Exchange, sent: Instant) -> Result<Token, Failure> {
     };
     header.set_sensitive(true);
     let life = answer.get("expires_in").and_then(seconds).unwrap_or(USUAL_LIFE);
-    Ok(Token { header, secret: Secret::new(token), good_until: sent + good_for(life) })
+    Ok(Token { header, secret: Secret::new(token), fetched_at: sent, good_until: sent + good_for(life) })
 }
 
 /// A number of seconds; some endpoints write it as a text.

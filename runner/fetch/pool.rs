@@ -62,6 +62,8 @@ pub(super) struct Pool {
 struct Waiting {
     of: HashMap<PoolKey, Vec<(Instant, Idle)>>,
     count: usize,
+    /// When the old ones were taken out last.
+    swept: Option<Instant>,
 }
 
 impl Pool {
@@ -109,7 +111,8 @@ impl Pool {
         // What is closed is dropped after the lock.
         let mut closed = Vec::new();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.count >= self.most {
+        let swept = *waiting.swept.get_or_insert(now);
+        if waiting.count >= self.most || now.saturating_duration_since(swept) >= MAX_IDLE {
             closed = waiting.take_old(now);
         }
         if waiting.count < self.most {
@@ -135,6 +138,7 @@ impl Waiting {
             !of.is_empty()
         });
         self.count -= old.len();
+        self.swept = Some(now);
         old
     }
 }

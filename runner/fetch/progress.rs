@@ -1,7 +1,8 @@
 //! What is known of an attempt so far, kept outside the future that the deadline cuts off.
 //!
 //! [`Progress`] belongs to the attempt's task alone. [`Wire`] is the part that hyper's connector and connection
-//! own a share of; both run in the attempt's task too, so its lock is never waited for.
+//! own a share of; both run in the attempt's task too, so its lock is never waited for. A connection that is kept takes
+//! its share along to the next attempt, and leaves a copy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,7 @@ pub(super) struct Way {
 }
 
 /// What the dialer and the connection tell of one request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct WireState {
     /// How far the dialer has come; `Tls` once it is done.
     pub(super) stage: Stage,
@@ -61,12 +62,14 @@ pub(super) struct WireState {
     pub(super) dns_answers: Option<u32>,
     /// Bytes of the final response's head, once it is whole; with HTTP/2 as it is compressed.
     pub(super) header_bytes: Option<u64>,
-    /// Whether any byte of a response has come.
+    /// Whether anything of a response has come: any byte of HTTP/1, or a frame of HTTP/2 with a head or a body.
     pub(super) any_byte: bool,
+    /// Why TLS broke once the handshake was over, which h2 hands on as a text only.
+    pub(super) tls_error: Option<rustls::Error>,
     /// What no honest other side does, and this one did.
     pub(super) violation: Option<Violation>,
     /// Which of its connection's exchanges this is, from 0.
-    pub(super) exchange: u32,
+    pub(super) nth_exchange: u32,
     /// How the request goes through a proxy; none where it does not.
     pub(super) way: Option<Way>,
 }
@@ -79,9 +82,17 @@ impl Wire {
     /// The next exchange begins on a connection that stands.
     pub(super) fn begin_exchange(&self) {
         let mut state = self.lock();
-        let WireState { stage, connected_at, remote_addr, exchange, way, .. } = *state;
-        let exchange = exchange + 1;
-        *state = WireState { stage, connected_at, remote_addr, exchange, way, ..WireState::default() };
+        let WireState { stage, connected_at, remote_addr, nth_exchange, way, .. } = *state;
+        // Whoever carried the last exchange may be gone by now.
+        let way = way.map(|way| Way { is_heard: false, ..way });
+        let nth_exchange = nth_exchange + 1;
+        *state = WireState { stage, connected_at, remote_addr, nth_exchange, way, ..WireState::default() };
+    }
+
+    /// One that nobody else writes to.
+    pub(super) fn copy(&self) -> Self {
+        let state = self.lock().clone();
+        Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, WireState> {
@@ -246,7 +257,7 @@ impl Progress {
         exchange.remote_addr = wire.remote_addr;
         exchange.dns_answers = wire.dns_answers;
         exchange.header_bytes = wire.header_bytes.or(exchange.header_bytes);
-        exchange.connection_reused = wire.connected_at.map(|_| wire.exchange > 0);
+        exchange.connection_reused = wire.connected_at.map(|_| wire.nth_exchange > 0);
         drop(wire);
         if let Some(handshake) = self.handshake.take() {
             settle_tls(exchange, &handshake.shown());
@@ -257,7 +268,7 @@ impl Progress {
         if more_follow || !exchange.hops.is_empty() {
             exchange.hops.push(Hop { url: url.clone(), status, phases });
         }
-        exchange.final_url = Some(url);
+        exchange.final_url = Some(url).filter(|url| !url.is_empty());
     }
 
     /// The attempt ended.

@@ -282,6 +282,7 @@ fn name(wire: &WireState) -> String {
 /// its own name until a whole head has come.
 pub(super) fn seen_through(failure: Failure, wire: &WireState, has_head: bool) -> Failure {
     let Some(Way { forwards, is_heard }) = wire.way else { return failure };
+    let is_heard = is_heard || wire.any_byte;
     if has_head || (is_heard && !forwards) || failure.kind.outcome() != Outcome::Down {
         return failure;
     }

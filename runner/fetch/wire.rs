@@ -44,7 +44,7 @@ pub(super) struct Watched<S> {
     says_goodbye: bool,
     wire: Wire,
     /// Which of the connection's exchanges is watched.
-    exchange: u32,
+    nth_exchange: u32,
     scan: Scan,
 }
 
@@ -58,12 +58,18 @@ impl<S> Watched<S> {
     /// Watches `stream` speak HTTP/1, telling `wire`. Where it `says_goodbye` (TLS does), it is shut down before
     /// it is closed; elsewhere that would be a system call for nothing.
     pub(super) fn http1(stream: S, says_goodbye: bool, wire: Wire) -> Self {
-        Self { stream, says_goodbye, wire, exchange: 0, scan: Scan::Http1(HeadScan::default()) }
+        Self { stream, says_goodbye, wire, nth_exchange: 0, scan: Scan::Http1(HeadScan::default()) }
     }
 
     /// Watches it speak HTTP/2; a head may have `most_head_bytes`.
     pub(super) fn http2(stream: S, says_goodbye: bool, wire: Wire, most_head_bytes: u32) -> Self {
-        Self { stream, says_goodbye, wire, exchange: 0, scan: Scan::Http2(FrameScan::new(most_head_bytes)) }
+        Self {
+            stream,
+            says_goodbye,
+            wire,
+            nth_exchange: 0,
+            scan: Scan::Http2(FrameScan::new(most_head_bytes)),
+        }
     }
 }
 
@@ -72,12 +78,19 @@ impl Scan {
     fn look(&mut self, fresh: &[u8], wire: &mut WireState) -> Result<(), Violation> {
         match self {
             Self::Http1(scan) if scan.done => {}
-            Self::Http1(scan) => match scan.scan(fresh) {
-                Found::Nothing => {}
-                Found::Head(bytes) => wire.header_bytes = Some(bytes),
-                Found::TooManyInterim => return Err(Violation::TooManyInterim),
-            },
-            Self::Http2(scan) => wire.header_bytes = scan.scan(fresh)?.or(wire.header_bytes),
+            Self::Http1(scan) => {
+                wire.any_byte = true;
+                match scan.scan(fresh) {
+                    Found::Nothing => {}
+                    Found::Head(bytes) => wire.header_bytes = Some(bytes),
+                    Found::TooManyInterim => return Err(Violation::TooManyInterim),
+                }
+            }
+            Self::Http2(scan) => {
+                let head = scan.scan(fresh);
+                wire.any_byte |= scan.has_begun();
+                wire.header_bytes = head?.or(wire.header_bytes);
+            }
         }
         Ok(())
     }
@@ -119,14 +132,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let fresh = &buf.filled()[before..];
+        if let Poll::Ready(Err(error)) = &polled {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            self.wire.lock().tls_error = inner.cloned();
+        }
         if fresh.is_empty() || !matches!(polled, Poll::Ready(Ok(()))) {
             return polled;
         }
         let this = &mut *self;
         let mut wire = this.wire.lock();
-        wire.any_byte = true;
-        if this.exchange != wire.exchange {
-            this.exchange = wire.exchange;
+        if this.nth_exchange != wire.nth_exchange {
+            this.nth_exchange = wire.nth_exchange;
             this.scan.next_exchange();
         }
         if let Err(violation) = this.scan.look(fresh, &mut wire) {

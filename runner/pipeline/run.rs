@@ -71,15 +71,15 @@ pub(super) async fn run(
                 // addresses, where the pipeline wants that.
                 let deadline = attempt.started + request.timeout();
                 let url = &probe.turn.target.url;
-                let exchanges = stages.fetcher.fetch_each(request, url, deadline, &stages.clock).await;
-                // 4. check: an exchange becomes verdicts, on the check threads, within the same deadline.
-                let mut judged = Vec::with_capacity(exchanges.len());
-                for exchange in exchanges {
+                let judge = async |exchange| {
+                    // 4. check: an exchange becomes verdicts, on the check threads, within the same deadline.
                     let exchange = Arc::new(exchange);
                     let observed = probe.observed(&attempt, &exchange);
                     let judgement = stages.checks.judge(checks, observed, deadline).await;
-                    judged.push(Judged::new(exchange, judgement));
-                }
+                    Judged::new(exchange, judgement)
+                };
+                let mut judged =
+                    stages.fetcher.fetch_each(request, url, deadline, &stages.clock, judge).await;
                 // Does it decide, or is there another attempt? What checks remember is kept of the last one.
                 let Some(deciding) = Judged::put_deciding_last(&mut judged) else {
                     return Landed::without_row();

@@ -20,8 +20,8 @@ use super::{Built, Merged, RunSummary, Stop};
 use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
 use crate::fetch::{
-    DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, FetchSetupError, Fetcher, FetcherConfig,
-    raise_descriptor_limit,
+    DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, DEFAULT_SPARE_CONNECTIONS, FetchSetupError, Fetcher,
+    FetcherConfig, raise_descriptor_limit,
 };
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
 
@@ -125,8 +125,9 @@ impl Runner {
         let body_memory = options.body_memory.unwrap_or(DEFAULT_BODY_MEMORY);
         let fetching = FetcherConfig {
             body_memory,
-            // Of the two descriptors that each probe is counted with, most need one.
-            idle_connections: DEFAULT_IDLE_CONNECTIONS.min(allowed / 4),
+            // What a probe is counted with has room for both (`fetch/limits.rs`).
+            idle_connections: DEFAULT_IDLE_CONNECTIONS.min(allowed / 2),
+            spare_connections: DEFAULT_SPARE_CONNECTIONS.min(allowed / 2),
             ..FetcherConfig::default()
         };
         let fetcher = Fetcher::new(&fetching).map_err(|error| StartError::Fetch(Arc::new(error)))?;

@@ -90,3 +90,31 @@ fn h99_every_address_has_a_row_and_the_worst_decides() {
     // The name is asked for once an attempt, not once an address.
     assert!((1..=2).contains(&names.asked("both.test")), "{}", names.asked("both.test"));
 }
+
+#[test]
+fn h99_a_silent_address_takes_nothing_from_the_others() {
+    let server = Server::start();
+    let names = NameServer::start();
+    let port = server.url("").rsplit(':').next().unwrap().to_owned();
+    // It lets itself be connected to, and says nothing.
+    let _silent = std::net::TcpListener::bind(format!("127.0.0.2:{port}")).unwrap();
+    let project = Project::with_pipeline(&format!(
+        "[request]\naddresses = \"all\"\ntimeout = \"1s\"\nip_version = \"4\"\n\
+         dns = {{ servers = [\"{}\"] }}\n[[sources]]\ntargets = [\"http://both.test:{port}/ok\"]\n",
+        names.address()
+    ));
+    project.run(&["run", "--once"]).expect_code(1);
+    let rows = project.rows();
+    rows.expect_whole();
+    let told = rows.probes.iter().map(|row| {
+        (
+            row["address_index"].as_i64(),
+            row["outcome"].as_str(),
+            row["error_kind"].as_str(),
+            row["is_final"] == true,
+        )
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_unstable();
+    assert_eq!(told, [(Some(0), Some("down"), Some("timeout"), true), (Some(1), Some("up"), None, false)]);
+}

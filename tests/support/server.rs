@@ -37,7 +37,7 @@ pub(crate) struct Request {
     pub(crate) answered: Option<String>,
     /// When its head had arrived.
     pub(crate) arrived: Instant,
-    /// When the answer was given, or the connection given up.
+    /// When the answer went out, or the connection was given up.
     pub(crate) left: Option<Instant>,
 }
 
@@ -148,14 +148,16 @@ fn converse(stream: &TcpStream, log: &Log) {
             });
             requests.len() - 1
         };
-        let body = answer(stream, &path, log);
+        // Before the answer goes out: whoever has it may ask again before this thread gets another turn.
+        let leaves = || log.requests.lock().unwrap()[index].left = Some(Instant::now());
+        let body = answer(stream, &path, log, leaves);
         let hash = |body: &String| format!("{:016x}", twox_hash::XxHash3_64::oneshot(body.as_bytes()));
         let answered = body.as_ref().map(hash);
         let gone = answered.is_none();
         {
             let request = &mut log.requests.lock().unwrap()[index];
             request.answered = answered;
-            request.left = Some(Instant::now());
+            request.left.get_or_insert_with(Instant::now);
         }
         if gone {
             let _ = stream.shutdown(Shutdown::Both);
@@ -165,7 +167,7 @@ fn converse(stream: &TcpStream, log: &Log) {
 }
 
 /// Answers one request. The body, where the whole answer could be written; otherwise the connection ends.
-fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
+fn answer(mut stream: &TcpStream, path: &str, log: &Log, leaves: impl FnOnce()) -> Option<String> {
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let nonce = log.nonces.fetch_add(1, Ordering::SeqCst);
@@ -218,6 +220,7 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log) -> Option<String> {
     let head = format!(
         "HTTP/1.1 {status} Scripted\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n{extra}\r\n"
     );
+    leaves();
     stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
     Some(body)
 }

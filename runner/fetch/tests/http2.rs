@@ -115,6 +115,33 @@ async fn a_body_that_is_cut_short_is_not_whole() {
 }
 
 #[tokio::test]
+async fn a_length_without_a_body_is_no_short_body() {
+    for (method, code, end) in
+        [("HEAD", 200, true), ("HEAD", 200, false), ("GET", 304, true), ("GET", 204, true)]
+    {
+        let given = RequestSpec { method: method.to_owned(), fail_if_body_over: Some(10), ..http2(&[]) };
+        let (exchange, _server) = against(given, move |_, mut respond| async move {
+            let mut response = ok();
+            *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+            response.headers_mut().insert("content-length", HeaderValue::from_static("1234"));
+            response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+            let mut body = respond.send_response(response, end).unwrap();
+            if !end {
+                body.send_data(Bytes::new(), true).unwrap();
+            }
+        })
+        .await;
+        assert_eq!(
+            (kind(&exchange), status(&exchange)),
+            (None, Some(code)),
+            "{method}: {:?}",
+            exchange.failure
+        );
+        assert_eq!((exchange.body_bytes, exchange.body_truncated), (Some(0), Some(false)), "{method} {code}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_reset_is_named() {
     for (reason, expected) in [
         (Reason::REFUSED_STREAM, ErrorKind::Reset),

@@ -147,7 +147,8 @@ async fn every_address_of_a_target_is_shown_the_same_token() {
     let oauth = Some(oauth(&endpoint.url("/")));
     let request = Request::build(RequestSpec { oauth, all_addresses: true, ..spec(&[]) }).unwrap();
     let (url, clock) = (format!("http://shop.test:{}/", first.addr.port()), Clock::system());
-    let exchanges = names.fetcher().fetch_each(&request, &url, clock.now() + request.timeout(), &clock).await;
+    let deadline = clock.now() + request.timeout();
+    let exchanges = names.fetcher().fetch_each(&request, &url, deadline, &clock, std::future::ready).await;
     let kinds: Vec<_> = exchanges.iter().map(kind).collect();
     assert_eq!(kinds, [None, None], "{:?}", exchanges[0].failure);
     assert_eq!(

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::secure::{Authority, config, trusting};
 use super::support::{PATIENCE, Server, drain, fetcher, kind, read_request, spec, status};
 use crate::clock::Clock;
-use crate::fetch::{Request, RequestSpec};
+use crate::fetch::{HttpVersions, Request, RequestSpec};
 use crate::model::{ErrorKind, Exchange};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -164,5 +164,26 @@ async fn a_connection_that_breaks_under_a_request_is_tried_once_more_afresh() {
     })
     .await;
     let exchanges = probes(4, &reusing(spec(&[])), &server.url("/")).await;
+    assert_eq!((reused(&exchanges), connections.load(Ordering::SeqCst)), (vec![false; 4], 4));
+}
+
+#[tokio::test]
+async fn a_stream_that_a_kept_connection_refuses_is_asked_for_once_more_afresh() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let server = Server::scripted(move |stream, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let Some(Ok((_, mut first))) = connection.accept().await else { return };
+            first.send_response(http::Response::new(()), true).unwrap();
+            let Some(Ok((_, mut second))) = connection.accept().await else { return };
+            second.send_reset(h2::Reason::REFUSED_STREAM);
+            let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
+        }
+    })
+    .await;
+    let request = reusing(RequestSpec { http_version: HttpVersions::Http2, ..spec(&[]) });
+    let exchanges = probes(4, &request, &server.url("/")).await;
     assert_eq!((reused(&exchanges), connections.load(Ordering::SeqCst)), (vec![false; 4], 4));
 }

@@ -297,8 +297,17 @@ async fn names_are_asked_for_by_sni() {
 #[tokio::test]
 async fn a_wanted_client_certificate_is_named() {
     let authority = Authority::new();
-    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let exchange = probe(&serving(wanting(&authority, version)).await, trusting(authority.pem())).await;
+    let http2 = || vec![b"h2".to_vec()];
+    for (version, alpn_protocols) in [
+        (&rustls::version::TLS13, Vec::new()),
+        (&rustls::version::TLS12, Vec::new()),
+        // The alert comes after our side of the handshake, as the first that HTTP/2 reads.
+        (&rustls::version::TLS13, http2()),
+        (&rustls::version::TLS12, http2()),
+    ] {
+        let mut config = wanting(&authority, version);
+        config.alpn_protocols = alpn_protocols;
+        let exchange = probe(&serving(config).await, trusting(authority.pem())).await;
         assert_eq!(kind(&exchange), Some(ErrorKind::TlsClientCertRequired), "{:?}", exchange.failure);
         assert_eq!(exchange.tls.unwrap().verified, Some(true));
     }

@@ -36,6 +36,8 @@ pub(super) struct FrameScan {
     any_frame: bool,
     /// Frames that have begun since they were taken last.
     pub(super) frames: u32,
+    /// The stream of the current exchange: a client's are odd, one after the other.
+    stream: u32,
     exchange: Seen,
 }
 
@@ -63,6 +65,7 @@ impl FrameScan {
             most_head_bytes: most_head_bytes.into(),
             any_frame: false,
             frames: 0,
+            stream: 1,
             exchange: Seen::default(),
         }
     }
@@ -70,6 +73,12 @@ impl FrameScan {
     /// The next exchange begins.
     pub(super) fn next_exchange(&mut self) {
         self.exchange = Seen::default();
+        self.stream = self.stream.saturating_add(2);
+    }
+
+    /// Whether a head or a body of the current exchange has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.exchange.heads > 0 || self.exchange.past_head
     }
 
     /// Looks at the next bytes; the length of a head that ended in them.
@@ -103,12 +112,14 @@ impl FrameScan {
         }
         self.any_frame = true;
         self.frames = self.frames.saturating_add(1);
-        let [high, middle, low, kind, flags, ..] = self.frame;
+        let [high, middle, low, kind, flags, stream @ ..] = self.frame;
         self.payload = u32::from_be_bytes([0, high, middle, low]);
+        // What comes on another stream is of no exchange. The first bit means nothing.
+        let is_own = u32::from_be_bytes(stream) & 0x7fff_ffff == self.stream;
         let seen = &mut self.exchange;
         match kind {
-            DATA => seen.past_head = true,
-            HEADERS if !seen.past_head => {
+            DATA if is_own => seen.past_head = true,
+            HEADERS if is_own && !seen.past_head => {
                 seen.heads += 1;
                 seen.head_bytes = self.payload.into();
                 seen.open = flags & END_HEADERS == 0;
@@ -118,7 +129,7 @@ impl FrameScan {
                 }
                 return self.head_grew();
             }
-            CONTINUATION if seen.open => {
+            CONTINUATION if is_own && seen.open => {
                 seen.head_bytes += u64::from(self.payload);
                 seen.open = flags & END_HEADERS == 0;
                 return self.head_grew();
@@ -202,10 +213,17 @@ mod tests {
     #[test]
     fn the_next_exchange_begins_anew() {
         let mut scan = FrameScan::new(1_000);
-        let exchange = [frame(HEADERS, END_HEADERS, 5), frame(DATA, END_STREAM, 0)].concat();
-        for _ in 0..40 {
+        for stream in (1..80).step_by(2) {
+            let on_stream = |mut frame: Vec<u8>| {
+                frame[8] = stream;
+                frame
+            };
+            let head = on_stream(frame(HEADERS, END_HEADERS, 5));
+            assert_eq!(scan.scan(&head), Ok(Some(5)));
+            assert_eq!(scan.scan(&on_stream(frame(DATA, END_STREAM, 0))), Ok(None));
             scan.next_exchange();
-            assert_eq!(scan.scan(&exchange), Ok(Some(5)));
+            // What still comes for the one before is nothing new.
+            assert_eq!(scan.scan(&head), Ok(None));
         }
     }
 }

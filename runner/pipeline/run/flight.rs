@@ -135,7 +135,10 @@ impl Flight {
         for probe in self.probes.into_values() {
             let failure =
                 Failure::new(ErrorKind::LocalShutdown, "the runner was stopped before the attempt ended");
-            let Some(row) = probe.broken_off(stages, failure) else { continue };
+            let Some(row) = probe.broken_off(stages, failure) else {
+                left -= 1;
+                continue;
+            };
             // A sink that does not take rows any more must not hold up the end.
             if timeout_at(until, deliver(stages, &probe.live, row)).await.is_err() {
                 let pipeline = &*probe.live.built.name;

@@ -76,7 +76,7 @@ impl Probe {
         if late <= expires {
             return None;
         }
-        let attempt = self.begin(stages);
+        let attempt = self.first_attempt(stages);
         Some(self.row(stages, &attempt, true, Outcome::Skipped, Arc::default(), Vec::new()))
     }
 
