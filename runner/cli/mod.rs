@@ -18,6 +18,7 @@ mod summary;
 mod table;
 mod test;
 mod validate;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -70,6 +71,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Have recorded responses judged again, by checks as they are now: what would be different
     Replay(replay::ReplayArgs),
+    /// Look whether the files of results are still what was written, and can be read to their end
+    Verify(verify::VerifyArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
     /// Compile a plugin that comes over standard input: the program calls itself with this
@@ -116,6 +119,7 @@ pub fn main() -> Exit {
         Command::List(args) => list::list(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Replay(args) => replay::replay(args),
+        Command::Verify(args) => verify::verify(&args),
         Command::Plugin(args) => plugin::plugin(args),
         Command::Compile => compile::compile(),
     };

@@ -59,6 +59,7 @@ mod sources;
 mod stop;
 mod suspended;
 mod timings;
+mod verify;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;

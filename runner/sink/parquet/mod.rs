@@ -13,7 +13,7 @@
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
 //! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
-//! becomes two files, [`publish`] how a file becomes visible.
+//! becomes two files, [`publish`] how a file becomes visible, [`mod@verify`] whether it still is what it was.
 
 pub mod schema;
 pub mod folders;
@@ -25,6 +25,7 @@ pub mod rotate;
 pub mod encode;
 pub mod publish;
 pub mod convert;
+pub mod verify;
 pub(crate) mod adopt;
 pub(crate) mod converter;
 pub(crate) mod store;
