@@ -11,6 +11,7 @@ mod plugin;
 mod probe;
 mod progress;
 mod replay;
+mod results;
 mod run;
 mod sample;
 mod shown;
@@ -19,6 +20,7 @@ mod table;
 mod test;
 mod validate;
 mod verify;
+mod when;
 
 use std::path::PathBuf;
 

@@ -24,6 +24,7 @@ pub mod recover;
 pub mod rotate;
 pub mod encode;
 pub mod publish;
+pub(crate) mod checksums;
 pub mod convert;
 pub mod verify;
 pub(crate) mod adopt;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
+use super::checksums::{Listed, note_published};
 use super::folders::{Folders, make_folder};
 use super::lock::LOCK_FILES;
 use crate::sink::SinkError;
@@ -79,9 +80,7 @@ impl Write for Staging {
 impl Staged {
     /// Appends the file's checksum to the list. `place` is the path below the results folder.
     pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<(), SinkError> {
-        let path = folders.checksums();
-        let line = format!("{:016x} {:>12} {}\n", self.checksum, self.bytes, place.display());
-        append_line(&path, &line).map_err(SinkError::io("append to", &path))
+        note_published(folders, place, Listed { checksum: self.checksum, bytes: self.bytes })
     }
 
     /// Makes the file visible at `place` below the results folder.
@@ -107,8 +106,8 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
     File::open(folder).and_then(|opened| opened.sync_all()).map_err(SinkError::io("sync", folder))
 }
 
-/// Appends one line and syncs. A line that a crash has torn is ended first.
-fn append_line(path: &Path, line: &str) -> io::Result<()> {
+/// Appends whole lines and syncs. A line that a crash has torn is ended first.
+pub(crate) fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let mut text = String::with_capacity(line.len() + 1);
     if file.metadata()?.len() > 0 {

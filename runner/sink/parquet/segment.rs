@@ -65,7 +65,16 @@ impl SegmentName {
 
     /// Reads the file name of a journal; none if it is not one.
     pub fn of_journal(file_name: &str) -> Option<Self> {
-        let text = file_name.strip_suffix(JOURNAL)?;
+        Self::parse(file_name.strip_suffix(JOURNAL)?)
+    }
+
+    /// Reads the file name of a table's finished file; none if it is not one.
+    pub fn of_file(file_name: &str, table: Table) -> Option<Self> {
+        let rest = file_name.strip_suffix(".parquet")?.strip_prefix(table.name())?;
+        Self::parse(rest.strip_prefix('-')?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let (stamp, rest) = text.split_at_checked(STAMP)?;
         let (rest, number) = rest.strip_prefix('-')?.rsplit_once('-')?;
         let (runner, run_id) = rest.split_at_checked(rest.len().checked_sub(RUN_ID)?)?;
@@ -83,6 +92,11 @@ impl SegmentName {
         Some(Self { stamp: stamp.to_owned(), runner: runner.to_owned(), run_id: run_id.to_owned(), number })
     }
 
+    /// Whether a runner wrote it, or a run of its that ended by itself (`--once`).
+    pub fn is_of(&self, runner: &str) -> bool {
+        bears_name(&self.runner, runner)
+    }
+
     /// The journal's file name.
     pub fn journal(&self) -> String {
         format!("{self}{JOURNAL}")
@@ -97,6 +111,14 @@ impl SegmentName {
     pub fn date(&self) -> String {
         format!("{}-{}-{}", &self.stamp[0..4], &self.stamp[4..6], &self.stamp[6..8])
     }
+}
+
+/// Whether `name` is a runner's own, or that of a run of its that ends by itself: `<runner>-once-<run_id>`.
+pub(crate) fn bears_name(name: &str, runner: &str) -> bool {
+    let rest = name.strip_prefix(runner);
+    rest.is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix("-once-").is_some_and(SegmentName::valid_run_id)
+    })
 }
 
 impl fmt::Display for SegmentName {
@@ -116,12 +138,30 @@ mod tests {
         let first = UnixNanos(1_788_238_799_999_999_999);
         for runner in ["main", "a-b-c", "main-once-0198f0a0-0000-7000-8000-000000000002"] {
             let name = SegmentName::new(first, runner, RUN, 42);
-            assert_eq!(SegmentName::of_journal(&name.journal()), Some(name));
+            assert_eq!(SegmentName::of_journal(&name.journal()), Some(name.clone()));
+            for table in Table::ALL {
+                assert_eq!(SegmentName::of_file(&name.file(table), table), Some(name.clone()));
+            }
+            assert_eq!(SegmentName::of_file(&name.file(Table::Checks), Table::Probes), None);
         }
         let name = SegmentName::new(first, "main", RUN, 42);
         assert_eq!(name.to_string(), format!("20260901T04Z-main-{RUN}-000042"));
         assert_eq!(name.date(), "2026-09-01");
         assert_eq!(name.file(Table::Probes), format!("probes-20260901T04Z-main-{RUN}-000042.parquet"));
+    }
+
+    #[test]
+    fn runs_that_end_by_themselves_bear_their_runners_name() {
+        for (name, runner, does) in [
+            ("main", "main", true),
+            (&format!("main-once-{RUN}"), "main", true),
+            ("main-2", "main", false),
+            (&format!("main-{RUN}"), "main", false),
+            ("main-once-x", "main", false),
+            ("main", "main-2", false),
+        ] {
+            assert_eq!(bears_name(name, runner), does, "{name} {runner}");
+        }
     }
 
     #[test]

@@ -2,37 +2,49 @@
 //!
 //! The checksum is the proof. Parquet's own page checksums are not written by parquet-rs, and a reader that counts rows
 //! reads no page at all: a flipped byte passes it. The pages are read all the same, since a checksum says nothing of a
-//! file that no list has, as one that was copied here from another machine.
+//! file that no list has, as one that was copied here from another machine, nor of what was wrong from the beginning.
+//!
+//! A file whose checksum is wrong is not decoded: nothing of it is to be trusted, and decoders of damaged files have
+//! been seen to panic and to ask for absurd amounts of memory. For the others the footer is held against the file's
+//! length first, and a panic is an answer like any other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use ::parquet::file::metadata::ParquetMetaData;
 use twox_hash::xxhash3_64::{RawHasher, SecretBuffer};
 
+use super::checksums::{Listed, Lists, is_absent, is_finished};
 use super::folders::Folders;
 use super::schema::Table;
+use super::segment::SegmentName;
 use crate::sink::SinkError;
 
 /// What is read at once.
 const PIECE: usize = 1 << 20;
-
-/// What a list of checksums says of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listed {
-    checksum: u64,
-    bytes: u64,
-}
+/// Files looked at side by side: one is hashed from the disk while another is decoded.
+const THREADS: usize = 2;
+/// Answers that may wait for the teller.
+const ANSWERS: usize = 64;
+/// The name of the threads that decode. Their panics are answers.
+pub const THREAD: &str = "verify";
 
 /// A file and what was found of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The path below the results folder.
-    pub place: PathBuf,
-    /// Its length now; 0 where it is gone.
+    /// The file.
+    pub path: PathBuf,
+    /// Its length now, in bytes; 0 where it is gone.
     pub bytes: u64,
     /// Its rows, where they could be read.
     pub rows: Option<u64>,
@@ -47,7 +59,9 @@ pub enum Finding {
     Whole,
     /// It can be read to its end, and no list has it: whether it is as it was written cannot be told.
     Unlisted,
-    /// A list has it, and it is not there.
+    /// A journal whose results are safe, and in no file yet: a runner writes it, or its next start makes files of it.
+    Waiting,
+    /// A list has it, and it is not there, though nothing removed it on purpose.
     Missing,
     /// It is not as it was written.
     Changed {
@@ -61,6 +75,8 @@ pub enum Finding {
     },
     /// It is no finished file of ours: readers of the folder fail at it, or take it for one.
     Foreign,
+    /// A journal of which something could not be read. What could is published.
+    Quarantined,
 }
 
 impl Finding {
@@ -69,47 +85,135 @@ impl Finding {
         match self {
             Self::Whole => "whole",
             Self::Unlisted => "unlisted",
+            Self::Waiting => "waiting",
             Self::Missing => "missing",
             Self::Changed { .. } => "changed",
             Self::Unreadable { .. } => "unreadable",
             Self::Foreign => "foreign",
+            Self::Quarantined => "quarantined",
         }
     }
 
     /// Whether something is lost or in the way.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Whole | Self::Unlisted)
+        !matches!(self, Self::Whole | Self::Unlisted | Self::Waiting)
     }
 }
 
-/// Looks at every file below a results folder, in the order of their paths, and at the lists of checksums of all runners
-/// beside it. Reads only, and takes no lock: what a runner publishes meanwhile is looked at or not.
-pub fn verify(results: &Path, mut tell: impl FnMut(Verified)) -> Result<(), SinkError> {
-    // Files first: a file is listed before it is visible, so that each of these has its line by now.
-    let mut files = BTreeMap::new();
-    collect(results, Path::new(""), &mut files).map_err(SinkError::io("look through", results))?;
-    let mut lists = lists(results)?;
-    for (place, bytes) in files {
-        let path = results.join(&place);
-        let listed = lists.remove(&place);
-        if !is_finished(&place) {
-            tell(Verified { place, bytes, rows: None, finding: Finding::Foreign });
-            continue;
+/// A results folder that is about to be looked at.
+#[derive(Debug)]
+pub struct Verification {
+    results: PathBuf,
+    /// By the path below the results folder, with their lengths.
+    files: Vec<(PathBuf, u64)>,
+    lists: Lists,
+    beside: Vec<Verified>,
+}
+
+impl Verification {
+    /// Finds every file below a results folder, and the lists of all runners beside it; with `runner`, only the files
+    /// of that runner and what belongs to none. Takes no lock: what a runner publishes meanwhile is looked at or not.
+    pub fn of(results: &Path, runner: Option<&str>) -> Result<Self, SinkError> {
+        // Files first: a file is listed before it is visible, so that each of these has its line by now.
+        let mut files = BTreeMap::new();
+        match collect(results, Path::new(""), &mut files) {
+            // All of them may be gone, which the lists know.
+            Err(error) if is_absent(&error) => {}
+            collected => collected.map_err(SinkError::io("look through", results))?,
         }
-        let (rows, finding) = match look(&path, bytes, listed) {
-            Ok(found) => found,
-            // A compaction or a person may have taken it away meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => (None, Finding::Unreadable { reason: error.to_string() }),
+        let runners = Folders::every(results)?;
+        if files.is_empty() && runners.is_empty() {
+            return Err(SinkError::io("look through", results)(io::ErrorKind::NotFound.into()));
+        }
+        let mut lists = Lists::read(&runners)?;
+        let mut beside = Vec::new();
+        for folders in runners.iter().filter(|folders| runner.is_none_or(|runner| folders.is_of(runner))) {
+            journals(&folders.journal(), &Finding::Waiting, &mut beside)?;
+            journals(&folders.quarantine(), &Finding::Quarantined, &mut beside)?;
+        }
+        if let Some(runner) = runner {
+            let is_wanted = |place: &Path| name_of(place).is_none_or(|name| name.is_of(runner));
+            files.retain(|place, _| is_wanted(place));
+            lists.published.retain(|place, _| is_wanted(place));
+        }
+        Ok(Self { results: results.to_owned(), files: files.into_iter().collect(), lists, beside })
+    }
+
+    /// How many bytes there are to be read.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Looks at every file and tells of each, in the order of their paths. Fails if no thread can be started.
+    pub fn run(self, mut tell: impl FnMut(Verified)) -> Result<(), SinkError> {
+        let Self { results, files, lists, beside } = self;
+        let next = AtomicUsize::new(0);
+        let (sender, answers) = sync_channel(ANSWERS);
+        let work = |sender: SyncSender<(usize, Option<Verified>)>| {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some((place, bytes)) = files.get(at) else { return };
+                let found = one(&results, place, *bytes, lists.published.get(place).copied());
+                if sender.send((at, found)).is_err() {
+                    return;
+                }
+            }
         };
-        tell(Verified { place, bytes, rows, finding });
+        let work = &work;
+        thread::scope(|scope| {
+            let start = |sender| {
+                thread::Builder::new().name(THREAD.to_owned()).spawn_scoped(scope, move || work(sender))
+            };
+            for number in 0..THREADS.min(files.len()) {
+                match start(sender.clone()) {
+                    // One is enough.
+                    Err(_) if number > 0 => {}
+                    started => drop(started.map_err(SinkError::Thread)?),
+                }
+            }
+            drop(sender);
+            in_order(answers.iter(), |found| found.into_iter().for_each(&mut tell));
+            Ok::<_, SinkError>(())
+        })?;
+        for place in lists.published.keys().filter(|place| !lists.removed.contains(*place)) {
+            let path = results.join(place);
+            if !path.exists() {
+                tell(Verified { path, bytes: 0, rows: None, finding: Finding::Missing });
+            }
+        }
+        beside.into_iter().for_each(tell);
+        Ok(())
     }
-    for (place, _) in lists {
-        if !results.join(&place).exists() {
-            tell(Verified { place, bytes: 0, rows: None, finding: Finding::Missing });
+}
+
+/// Gives numbered answers on in the order of their numbers.
+fn in_order<T>(answers: impl Iterator<Item = (usize, T)>, mut tell: impl FnMut(T)) {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for (at, answer) in answers {
+        early.insert(at, answer);
+        while let Some(answer) = early.remove(&next) {
+            tell(answer);
+            next += 1;
         }
     }
-    Ok(())
+    // A thread that died has left a gap: what comes after it is told all the same.
+    early.into_values().for_each(tell);
+}
+
+/// Looks at one file; none if it has gone meanwhile, by retention or by a person.
+fn one(results: &Path, place: &Path, bytes: u64, listed: Option<Listed>) -> Option<Verified> {
+    let path = results.join(place);
+    let (rows, finding) = if is_finished(place) {
+        match look(&path, bytes, listed) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => (None, Finding::Unreadable { reason: error.to_string() }),
+        }
+    } else {
+        (None, Finding::Foreign)
+    };
+    Some(Verified { path, bytes, rows, finding })
 }
 
 fn look(path: &Path, bytes: u64, listed: Option<Listed>) -> io::Result<(Option<u64>, Finding)> {
@@ -124,7 +228,9 @@ fn look(path: &Path, bytes: u64, listed: Option<Listed>) -> io::Result<(Option<u
             return Ok((None, Finding::Changed { how }));
         }
     }
-    Ok(match rows_of(path) {
+    let read = catch_unwind(AssertUnwindSafe(|| rows_of(path, bytes)))
+        .unwrap_or_else(|_| Err("decoding it failed in an unforeseen way".to_owned()));
+    Ok(match read {
         Ok(rows) if listed.is_some() => (Some(rows), Finding::Whole),
         Ok(rows) => (Some(rows), Finding::Unlisted),
         Err(reason) => (None, Finding::Unreadable { reason }),
@@ -146,18 +252,41 @@ fn checksum_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Reads every page of every column.
-fn rows_of(path: &Path) -> Result<u64, String> {
+fn rows_of(path: &Path, bytes: u64) -> Result<u64, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
-    let announced = reader.metadata().file_metadata().num_rows();
+    let metadata =
+        ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
+    let announced = hold_against(metadata.metadata(), bytes)?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
     let mut rows = 0;
     for batch in reader.build().map_err(|error| error.to_string())? {
         rows += batch.map_err(|error| error.to_string())?.num_rows() as u64;
     }
-    if i64::try_from(rows) == Ok(announced) {
+    if rows == announced {
         Ok(rows)
     } else {
         Err(format!("it has {rows} rows, and says that it has {announced}"))
+    }
+}
+
+/// What a footer says has to fit into the file, before anybody asks for memory by it. Returns the rows.
+fn hold_against(footer: &ParquetMetaData, bytes: u64) -> Result<u64, String> {
+    let mut rows = 0_i64;
+    for group in footer.row_groups() {
+        rows = rows.saturating_add(group.num_rows());
+        for column in group.columns() {
+            let (offset, length) = (column.data_page_offset(), column.compressed_size());
+            let start = column.dictionary_page_offset().unwrap_or(offset).min(offset);
+            let fits = start >= 4 && length >= 0 && start.saturating_add(length) as u64 <= bytes;
+            if !fits || group.num_rows() < 0 || column.num_values() < 0 {
+                return Err(format!("its footer has column \"{}\" where it cannot be", column.column_path()));
+            }
+        }
+    }
+    let announced = footer.file_metadata().num_rows();
+    match u64::try_from(announced) {
+        Ok(announced) if i64::try_from(announced) == Ok(rows) => Ok(announced),
+        _ => Err(format!("its row groups have {rows} rows, and it says that it has {announced}")),
     }
 }
 
@@ -166,82 +295,45 @@ fn collect(results: &Path, below: &Path, files: &mut BTreeMap<PathBuf, u64>) -> 
     for entry in fs::read_dir(results.join(below))? {
         let entry = entry?;
         let place = below.join(entry.file_name());
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         if entry.file_type()?.is_dir() {
-            collect(results, &place, files)?;
+            match collect(results, &place, files) {
+                // Retention removes empty folders.
+                Err(error) if gone(&error) => {}
+                collected => collected?,
+            }
         } else {
-            files.insert(place, entry.metadata()?.len());
+            match entry.metadata() {
+                Ok(metadata) => drop(files.insert(place, metadata.len())),
+                Err(error) if gone(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())
 }
 
-/// Whether a path is one of a finished file: `<table>/date=<day>/<name>.parquet`.
-fn is_finished(place: &Path) -> bool {
-    let parts: Vec<_> = place.iter().filter_map(|part| part.to_str()).collect();
-    let [table, day, file] = parts[..] else { return false };
-    Table::ALL.iter().any(|known| known.name() == table && file.starts_with(&format!("{table}-")))
-        && day.starts_with("date=")
-        && Path::new(file).extension().is_some_and(|extension| extension == "parquet")
+/// The segment that a finished file came of, where its name says so.
+fn name_of(place: &Path) -> Option<SegmentName> {
+    let file = place.file_name()?.to_str()?;
+    Table::ALL.into_iter().find_map(|table| SegmentName::of_file(file, table))
 }
 
-/// The lists of all runners that have one; the last line of a path counts.
-fn lists(results: &Path) -> Result<BTreeMap<PathBuf, Listed>, SinkError> {
-    let mut all = BTreeMap::new();
-    let any = Folders::new(results, "main")?;
-    let entries = match fs::read_dir(&any.root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
-        entries => entries.map_err(SinkError::io("look through", &any.root))?,
-    };
-    for entry in entries {
-        let name = entry.map_err(SinkError::io("look through", &any.root))?.file_name();
-        let Some(Ok(folders)) = name.to_str().map(|runner| Folders::new(results, runner)) else { continue };
-        let path = folders.checksums();
-        let text = match fs::read_to_string(&path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-            text => text.map_err(SinkError::io("read", &path))?,
-        };
-        all.extend(text.lines().filter_map(line));
+/// The journals in a folder, each with the same finding.
+fn journals(folder: &Path, finding: &Finding, found: &mut Vec<Verified>) -> Result<(), SinkError> {
+    let mut files = BTreeMap::new();
+    match collect(folder, Path::new(""), &mut files) {
+        Err(error) if is_absent(&error) => return Ok(()),
+        collected => collected.map_err(SinkError::io("look through", folder))?,
     }
-    Ok(all)
-}
-
-/// A line of a list; none if a crash has torn it.
-fn line(text: &str) -> Option<(PathBuf, Listed)> {
-    let (checksum, rest) = text.split_once(' ')?;
-    let (bytes, place) = rest.trim_start().split_once(' ')?;
-    let whole = checksum.len() == 16 && is_finished(Path::new(place));
-    let listed = Listed { checksum: u64::from_str_radix(checksum, 16).ok()?, bytes: bytes.parse().ok()? };
-    whole.then(|| (PathBuf::from(place), listed))
+    found.extend(files.into_iter().map(|(place, bytes)| Verified {
+        path: folder.join(place),
+        bytes,
+        rows: None,
+        finding: finding.clone(),
+    }));
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_a_list_are_read_and_torn_ones_passed_over() {
-        let place = "probes/date=2026-09-01/probes-20260901T05Z-main-x-000001.parquet";
-        let read = line(&format!("00000000000000ff {:>12} {place}", 1_234)).unwrap();
-        assert_eq!(read, (PathBuf::from(place), Listed { checksum: 255, bytes: 1_234 }));
-        for torn in ["", "00000000000000ff", "00000000000000ff 12", "ff 12 probes/x", "00000000000000ff 12 probes/date=2026"]
-        {
-            assert_eq!(line(torn), None, "{torn}");
-        }
-    }
-
-    #[test]
-    fn only_finished_files_belong_below_the_results() {
-        for (place, is) in [
-            ("probes/date=2026-09-01/probes-x.parquet", true),
-            ("checks/date=2026-09-01/checks-x.parquet", true),
-            ("checks/date=2026-09-01/probes-x.parquet", false),
-            ("probes/date=2026-09-01/probes-x.parquet.tmp", false),
-            ("probes/date=2026-09-01/.probes-x.parquet", false),
-            ("probes/probes-x.parquet", false),
-            ("other/date=2026-09-01/other-x.parquet", false),
-            ("notes.txt", false),
-        ] {
-            assert_eq!(is_finished(Path::new(place)), is, "{place}");
-        }
-    }
-}
+mod tests;
