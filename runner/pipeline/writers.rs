@@ -243,12 +243,13 @@ fn parquet(pipeline: &Built, group: &[&Built], options: &RunnerOptions) -> Optio
         rotate: plan.rotate,
         fsync: plan.fsync,
         grace: longest + options.grace + DAY_MARGIN,
+        keep: plan.keep,
         ..ParquetSpec::new(options.data.join(&plan.path))
     })
 }
 
 fn rules_of(spec: &ParquetSpec) -> StoreRules {
-    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace }
+    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace, keep: spec.keep }
 }
 
 /// What the command line wants to see, else what the pipelines show themselves: both on one standard

@@ -59,6 +59,12 @@ counters! {
     skipped_frames;
     /// Torn tails cut off journals.
     torn_tails;
+    /// Files removed since they were older than is kept.
+    files_removed;
+    /// Bytes of the files removed.
+    bytes_removed;
+    /// Times that nothing was removed, since it would have been too much at once.
+    removals_refused;
     /// Batches that a follower failed to take.
     follower_errors;
     /// Followers that ended early: nobody reads them any more, or they had a fault.

@@ -22,6 +22,7 @@ mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
 mod checks;
+mod compact;
 mod config_cases;
 mod config_errors;
 #[path = "../hostile/core_module.rs"]
@@ -51,11 +52,13 @@ mod reload;
 mod recovery;
 mod remembering;
 mod requests;
+mod retention;
 mod run_once;
 mod samples;
 mod schedule;
 mod secrets;
 mod sources;
+mod stats;
 mod stop;
 mod suspended;
 mod timings;

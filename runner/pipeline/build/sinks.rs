@@ -7,7 +7,7 @@ use super::{Built, Site};
 use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Place};
 use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
-use crate::sink::{Folders, Format, Fsync, FsyncText, ParquetText, Rotate, SinkText, StdoutFormatText};
+use crate::sink::{Folders, Format, Fsync, FsyncText, Keep, ParquetText, Rotate, SinkText, StdoutFormatText};
 
 /// Where the results of a pipeline go.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct ParquetPlan {
     pub rotate: Rotate,
     /// When the journal is forced to the disk.
     pub fsync: Fsync,
+    /// How long results are kept; for ever without.
+    pub keep: Option<Keep>,
     /// Where the file says so.
     pub place: Place,
 }
@@ -148,6 +150,13 @@ fn parquet_plan(
     if rotate.rows.value == 0 {
         add(rotate.rows.place(site.document), "a file has at least one row");
     }
+    if let Some(keep) = text.keep.as_ref().filter(|keep| keep.value < Duration::from_hours(24)) {
+        add(keep.place(site.document), "results are kept for at least 1d");
+    }
+    let max_percent = text.keep_max_percent.value;
+    if !(1..=100).contains(&max_percent) {
+        add(text.keep_max_percent.place(site.document), "a share is 1 to 100 percent");
+    }
     (diagnostics.count(crate::config::Level::Error) == before).then(|| ParquetPlan {
         path,
         rotate: Rotate { every: rotate.every.value, size: rotate.size.value.0, rows: rotate.rows.value },
@@ -156,6 +165,7 @@ fn parquet_plan(
             FsyncText::Each => Fsync::Each,
             FsyncText::Off => Fsync::Off,
         },
+        keep: text.keep.as_ref().map(|keep| Keep { age: keep.value, max_percent }),
         place,
     })
 }
@@ -217,10 +227,10 @@ pub(crate) fn compare<B: AsRef<Built>>(built: &mut Vec<B>, diagnostics: &mut Dia
 fn disagreement(plan: &ParquetPlan, other: &ParquetPlan) -> Option<Diagnostic> {
     let path = plan.path.display();
     let (message, hint) = if plan.path == other.path {
-        if plan.rotate == other.rotate && plan.fsync == other.fsync {
+        if plan.rotate == other.rotate && plan.fsync == other.fsync && plan.keep == other.keep {
             return None;
         }
-        let hint = "give both the same rotate and fsync, or one of them another path";
+        let hint = "give both the same rotate, fsync and keep, or one of them another path";
         (format!("two pipelines write to \"{path}\" with different settings"), hint)
     } else if plan.path.starts_with(&other.path) || other.path.starts_with(&plan.path) {
         let hint = "put the folders side by side: a results folder holds nothing but its own files";

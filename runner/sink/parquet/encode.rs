@@ -34,12 +34,21 @@ pub(crate) fn encode<W: Write + Send>(
 ) -> Result<u64, ParquetError> {
     let order = sorted(batches)?;
     let sources: Vec<&RecordBatch> = batches.iter().collect();
-    let mut writer = ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))?;
+    let mut writer = writer(table, segment, out)?;
     for chunk in order.chunks(CHUNK_ROWS) {
         writer.write(&interleave_record_batch(&sources, chunk)?)?;
     }
     writer.close()?;
     Ok(order.len() as u64)
+}
+
+/// A writer of a table's rows, which have to come sorted by (target, `started_at`).
+pub(crate) fn writer<W: Write + Send>(
+    table: Table,
+    segment: &SegmentName,
+    out: W,
+) -> Result<ArrowWriter<W>, ParquetError> {
+    ArrowWriter::try_new(out, table.schema(), Some(properties(table, segment)?))
 }
 
 /// Every row as (batch, row), sorted by target, time, number; verdicts of one attempt keep their order.

@@ -15,6 +15,9 @@ use crate::sink::SinkError;
 /// Folders are for the owner and its group: rows hold URLs.
 const FOLDER_MODE: u32 = 0o750;
 
+/// The name under which days are compacted: an archive's state is that of a runner of this name.
+pub(crate) const COMPACTOR: &str = "compact";
+
 /// Where the files of one Parquet sink and one runner lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
@@ -130,7 +133,8 @@ impl Folders {
         bears_name(&self.runner, runner)
     }
 
-    /// The results folders of a data folder: `results`, and those that a runner's state there knows of.
+    /// The results folders of a data folder: `results`, and those that a runner's state there knows of. Archives are
+    /// none: they have the same results once more.
     pub fn results_in(data: &Path) -> io::Result<Vec<PathBuf>> {
         let root = data.join("state");
         let mut names = BTreeSet::new();
@@ -140,6 +144,9 @@ impl Folders {
         };
         for runner in runners {
             let state = runner.path();
+            if runner.file_name() == COMPACTOR {
+                continue;
+            }
             if state.join("journal").is_dir() || state.join("checksums").exists() {
                 names.insert(OsString::from("results"));
             }

@@ -13,7 +13,8 @@
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
 //! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
-//! becomes two files, [`publish`] how a file becomes visible, [`mod@verify`] whether it still is what it was.
+//! becomes two files, [`publish`] how a file becomes visible, [`mod@verify`] whether it still is what it was,
+//! [`mod@compact`] how a day's files become one elsewhere, and [`retain`] when they go.
 
 pub mod schema;
 pub mod folders;
@@ -26,6 +27,9 @@ pub mod encode;
 pub mod publish;
 pub(crate) mod checksums;
 pub mod convert;
+pub(crate) mod merge;
+pub mod compact;
+pub mod retain;
 pub mod verify;
 pub(crate) mod adopt;
 pub(crate) mod converter;
@@ -37,6 +41,7 @@ use std::time::Duration;
 
 pub use convert::convert;
 pub use folders::Folders;
+pub use retain::Keep;
 pub use schema::{Column, SCHEMA_VERSION, Table};
 pub use segment::SegmentName;
 
@@ -52,6 +57,8 @@ pub struct ParquetSpec {
     /// How long after midnight (UTC) probes of the day before may still end: the longest deadline of
     /// any pipeline, and some.
     pub grace: Duration,
+    /// How long results are kept; for ever without.
+    pub keep: Option<Keep>,
 }
 
 impl ParquetSpec {
@@ -62,6 +69,7 @@ impl ParquetSpec {
             rotate: Rotate::default(),
             fsync: Fsync::default(),
             grace: Duration::from_mins(2),
+            keep: None,
         }
     }
 }
@@ -75,6 +83,8 @@ pub struct StoreRules {
     pub fsync: Fsync,
     /// As in [`ParquetSpec::grace`].
     pub grace: Duration,
+    /// As in [`ParquetSpec::keep`].
+    pub keep: Option<Keep>,
 }
 
 /// When files are closed: whichever comes first. A day's end and a drain close them as well.

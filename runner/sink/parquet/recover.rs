@@ -109,8 +109,26 @@ impl JournalReader {
     /// decoded.
     pub fn read(&self, table: Table) -> Result<(Vec<RecordBatch>, u64), SinkError> {
         let mut rows = Joining::new(table);
-        let mut decoder = Decoder { table, schema: schema_message(table)?, stream: None };
+        let undecodable = self.visit(table, &mut |batch| rows.push(batch))?;
+        Ok((rows.finish()?, undecodable))
+    }
+
+    /// Gives the rows of one table on, frame by frame and in batches of the present schema. Returns how many frames of
+    /// it could not be decoded. A journal that is being written is read as far as it went when it was opened.
+    pub(crate) fn visit(
+        &self,
+        table: Table,
+        take: &mut dyn FnMut(RecordBatch) -> Result<(), ArrowError>,
+    ) -> Result<u64, SinkError> {
         let mut undecodable = 0;
+        let mut give = |batch: Option<RecordBatch>| match batch {
+            Some(batch) => take(batch),
+            None => {
+                undecodable += 1;
+                Ok(())
+            }
+        };
+        let mut decoder = Decoder { table, schema: schema_message(table)?, stream: None };
         let mut pending: Option<Frame> = None;
         let mut end = if self.sound_header { self.len.min(FILE_HEADER as u64) } else { 0 };
         while let Some(frame) = self.next_frame(end)? {
@@ -118,18 +136,18 @@ impl JournalReader {
             // Verdicts count once something sound follows them: at the torn end of a journal they
             // have lost their attempt.
             if let Some(verdicts) = pending.take() {
-                undecodable += u64::from(rows.push(decoder.decode(verdicts))?);
+                give(decoder.decode(verdicts))?;
             }
             match frame.kind {
                 FrameKind::Schema(of) if of == table => decoder.learn(frame.payload),
                 FrameKind::Rows(of) if of == table && table == Table::Checks => pending = Some(frame),
                 FrameKind::Rows(of) if of == table => {
-                    undecodable += u64::from(rows.push(decoder.decode(frame))?);
+                    give(decoder.decode(frame))?;
                 }
                 FrameKind::Schema(_) | FrameKind::Rows(_) => {}
             }
         }
-        Ok((rows.finish()?, undecodable))
+        Ok(undecodable)
     }
 
     /// The first undamaged frame at or after `from`.
@@ -238,7 +256,7 @@ impl Decoder {
 }
 
 /// The same rows in the present schema: columns that an older one did not have are null.
-fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn present_columns(batch: &RecordBatch, table: Table) -> Result<RecordBatch, ArrowError> {
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| {
         batch
@@ -262,15 +280,13 @@ impl Joining {
         Self { table, done: Vec::new(), small: Vec::new(), small_rows: 0 }
     }
 
-    /// Adds a batch; tells whether there was none.
-    fn push(&mut self, batch: Option<RecordBatch>) -> Result<bool, ArrowError> {
-        let Some(batch) = batch else { return Ok(true) };
+    fn push(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
         self.small_rows += batch.num_rows();
         self.small.push(batch);
         if self.small_rows >= JOINED_ROWS {
             self.join()?;
         }
-        Ok(false)
+        Ok(())
     }
 
     fn join(&mut self) -> Result<(), ArrowError> {

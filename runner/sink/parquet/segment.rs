@@ -6,6 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::Offset;
 
 use super::schema::Table;
@@ -23,9 +24,30 @@ impl Day {
         Self(moment.micros().div_euclid(MICROS_PER_DAY))
     }
 
+    /// The day that a text like `2026-09-01` names.
+    pub fn of_date(date: &str) -> Option<Self> {
+        let epoch = jiff::civil::date(1970, 1, 1);
+        let days = epoch.until(date.parse::<Date>().ok()?).ok()?.get_days();
+        Some(Self(i64::from(days)))
+    }
+
+    /// Its first moment.
+    pub fn begin(self) -> UnixNanos {
+        UnixNanos(self.0.saturating_mul(MICROS_PER_DAY).saturating_mul(1_000))
+    }
+
     /// Its last moment's successor.
     pub fn end(self) -> UnixNanos {
         UnixNanos(self.0.saturating_add(1).saturating_mul(MICROS_PER_DAY).saturating_mul(1_000))
+    }
+}
+
+/// As in the names of folders: `2026-09-01`.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.saturating_mul(MICROS_PER_DAY / 1_000_000);
+        let moment = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        write!(f, "{}", Offset::UTC.to_datetime(moment).date())
     }
 }
 
@@ -148,6 +170,15 @@ mod tests {
         assert_eq!(name.to_string(), format!("20260901T04Z-main-{RUN}-000042"));
         assert_eq!(name.date(), "2026-09-01");
         assert_eq!(name.file(Table::Probes), format!("probes-20260901T04Z-main-{RUN}-000042.parquet"));
+    }
+
+    #[test]
+    fn days_are_read_back_from_their_dates() {
+        for day in [0, -1, 20_697, 11_016] {
+            assert_eq!(Day::of_date(&Day(day).to_string()), Some(Day(day)));
+        }
+        assert_eq!(Day::of_date("2026-09-01"), Some(Day(20_697)));
+        assert_eq!(Day::of_date("2026-09-31"), None);
     }
 
     #[test]

@@ -96,8 +96,14 @@ impl Store {
         };
         let found = convert::journals(&folders)?;
         let published = Published::default();
-        let converter =
-            Converter::start(Arc::clone(&folders), found, published.clone(), Arc::clone(&counters), stop)?;
+        let converter = Converter::start(
+            Arc::clone(&folders),
+            found,
+            published.clone(),
+            Arc::clone(&counters),
+            stop,
+            spec.keep,
+        )?;
         let syncer = match spec.fsync {
             Fsync::Every(_) => Some(Syncer::start(Arc::clone(&counters))?),
             Fsync::Each | Fsync::Off => None,
@@ -129,7 +135,8 @@ impl Store {
     /// Closes files, and forces them to the disk, by other rules from now on; files that are open are
     /// closed by them too.
     pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
-        let StoreRules { rotate, fsync, grace } = *rules;
+        let StoreRules { rotate, fsync, grace, keep } = *rules;
+        self.converter.keep(keep);
         self.rotation = Rotation { rotate, grace };
         for (day, open) in &mut self.open {
             open.closes_at = self.rotation.closes_at(*day, moment.wall);
