@@ -8,7 +8,7 @@
 //! - If it is more, and what stays reaches back over the whole time that is to be kept, then it goes in portions of that
 //!   share, a pass after each file published: somebody has asked for less than there was.
 //! - If it is more, and what stays does not reach back so far, then nothing goes: that is how a clock that has jumped
-//!   looks, and a long gap in the data. A person decides.
+//!   looks, until it has been wrong for as long as results are kept, and a long gap in the data. A person decides.
 //!
 //! **Whose.** Each runner removes the files that bear its own name, and those of its runs that end by themselves: several
 //! runners on one folder may keep different times.
@@ -243,9 +243,9 @@ mod tests {
         assert_eq!((done.files, refused.percent), (0, 85));
         assert_eq!(refused.days, ["2026-08-27", "2026-09-01", "2027-10-06", "2027-10-06"]);
         // An hour, or some days, later.
-        (0..4).for_each(|day| put(&folders, -401 - day));
+        (0..3).for_each(|day| put(&folders, -401 - day));
         assert!(retain(&folders, KEEP).unwrap().refused.is_some());
-        assert_eq!(days(&folders).len(), 11);
+        assert_eq!(days(&folders).len(), 10);
         // Whoever wants it all the same says so.
         assert_eq!(retain(&folders, Keep { max_percent: 100, ..KEEP }).unwrap().files, 12);
     }
