@@ -8,7 +8,7 @@ pub enum Exit {
     /// All went well.
     Success,
     /// Something is down or unknown (`run --once`, `probe`), or would be judged otherwise (`replay`), or as no
-    /// test says (`test`).
+    /// test says (`test`), or files are damaged (`verify`) or days cannot be compacted (`compact`).
     Negative,
     /// The command line is wrong.
     Usage,

@@ -1,5 +1,6 @@
 //! The commands: one file each; only `output.rs` prints.
 
+mod compact;
 mod compile;
 mod demo;
 mod exit;
@@ -11,13 +12,17 @@ mod plugin;
 mod probe;
 mod progress;
 mod replay;
+mod results;
 mod run;
 mod sample;
 mod shown;
+mod stats;
 mod summary;
 mod table;
 mod test;
 mod validate;
+mod verify;
+mod when;
 
 use std::path::PathBuf;
 
@@ -68,8 +73,14 @@ enum Command {
     List(list::ListArgs),
     /// Tell what the code of a problem means, such as P0101, and what to do about it
     Explain(explain::ExplainArgs),
+    /// Tell what results come to: how much was up, how slow it was, what failed, what flaps
+    Stats(stats::StatsArgs),
     /// Have recorded responses judged again, by checks as they are now: what would be different
     Replay(replay::ReplayArgs),
+    /// Look whether the files of results are still what was written, and can be read to their end
+    Verify(verify::VerifyArgs),
+    /// Make one file of each day that is over, in another folder
+    Compact(compact::CompactArgs),
     /// Work on check plugins
     Plugin(plugin::PluginArgs),
     /// Compile a plugin that comes over standard input: the program calls itself with this
@@ -115,7 +126,10 @@ pub fn main() -> Exit {
         Command::Probe(args) => probe::probe(&args),
         Command::List(args) => list::list(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Stats(args) => stats::stats(&args),
         Command::Replay(args) => replay::replay(args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Compact(args) => compact::compact(&args),
         Command::Plugin(args) => plugin::plugin(args),
         Command::Compile => compile::compile(),
     };

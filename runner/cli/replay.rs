@@ -3,7 +3,6 @@
 
 mod lines;
 mod report;
-mod when;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use self::lines::Lines;
 use self::report::Report;
 use super::compile::{self, Keep};
 use super::plugin::load;
-use super::{Exit, OutputFormat, output, validate};
+use super::{Exit, OutputFormat, output, validate, when};
 use crate::check::{CheckSet, CheckSpec, ConfiguredCheck, Isolation, Limits, MemoryState, Plugin};
 use crate::clock::{Clock, UnixNanos};
 use crate::config::{Diagnostics, did_you_mean, parse_name};

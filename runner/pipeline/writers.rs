@@ -246,12 +246,14 @@ fn parquet(pipeline: &Built, group: &[&Built], options: &RunnerOptions) -> Optio
         bucket: plan.bucket.clone(),
         upload_grace: options.grace,
         grace: longest + options.grace + DAY_MARGIN,
+        keep: plan.keep,
         ..ParquetSpec::new(options.data.join(&plan.path))
     })
 }
 
 fn rules_of(spec: &ParquetSpec) -> StoreRules {
-    StoreRules { rotate: spec.rotate, fsync: spec.fsync, grace: spec.grace, bucket: spec.bucket.clone() }
+    let ParquetSpec { rotate, fsync, grace, keep, .. } = *spec;
+    StoreRules { rotate, fsync, grace, keep, bucket: spec.bucket.clone() }
 }
 
 /// What the command line wants to see, else what the pipelines show themselves: both on one standard

@@ -39,6 +39,14 @@ config_table! {
         fsync: FsyncText = r#""1s""#,
         /// What happens once results wait for the disk, or for another sink, and the queue (4,096 rows) is full.
         on_full: OnFullText = r#""block""#,
+        /// How long results are kept, at least `"1d"`: whole days that are older than this are removed. What counts is
+        /// the newest day with results, not the clock. Each runner removes its own files. Without it, results are kept
+        /// for ever.
+        keep: Option<Located<Duration>>,
+        /// With `keep`: at most this share of all bytes is removed at once, 1 to 100 percent. If more has expired, it goes
+        /// in portions; and if what stays does not reach back over the time to be kept, as after a jump of the clock,
+        /// nothing goes, and the log says so.
+        keep_max_percent: Located<u64> = "20",
     }
 }
 

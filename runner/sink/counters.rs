@@ -75,6 +75,12 @@ counters! {
     uploads_waiting;
     /// Files that are not uploaded in this run: damaged ones, and ones whose key is taken by something else.
     uploads_refused;
+    /// Files removed since they were older than is kept.
+    files_removed;
+    /// Bytes of the files removed.
+    bytes_removed;
+    /// Times that nothing was removed, since it would have been too much at once.
+    removals_refused;
     /// Batches that a follower failed to take.
     follower_errors;
     /// Followers that ended early: nobody reads them any more, or they had a fault.

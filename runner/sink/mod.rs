@@ -12,6 +12,7 @@ pub mod counters;
 pub mod dead_letter;
 pub mod follow;
 pub mod parquet;
+pub mod query;
 pub(crate) mod json;
 pub mod jsonl;
 pub(crate) mod lines;
@@ -37,7 +38,7 @@ pub use counters::{Missing, ResultMark, SinkCounters, WriterCounters};
 pub use dead_letter::DeadLetters;
 pub use follow::{Follower, FollowerSpec};
 pub use jsonl::{JsonLines, LineRotate};
-pub use parquet::{Folders, Fsync, ParquetSpec, Rotate, StoreRules};
+pub use parquet::{Folders, Fsync, Keep, ParquetSpec, Rotate, StoreRules};
 pub use stdout::{Format, StdoutSink};
 pub use stop::StopSignal;
 pub use writer::{OnFull, ResultSender, SendRefused, Writer, WriterChange, WriterSpec, WriterSummary};
@@ -69,6 +70,22 @@ pub enum SinkError {
     ResultsPath {
         /// The path as given.
         path: PathBuf,
+    },
+    /// An archive would lie in the results that it is made of, or these in it.
+    #[error("the archive \"{}\" and the results folder \"{}\" lie in each other; put them side by side", .archive.display(), .results.display())]
+    ArchiveInResults {
+        /// The archive.
+        archive: PathBuf,
+        /// The results folder.
+        results: PathBuf,
+    },
+    /// A runner writes its results to what would be an archive.
+    #[error("\"{}\" cannot be an archive: the runner \"{runner}\" writes its results there; name another folder", .path.display())]
+    ArchiveInUse {
+        /// The folder.
+        path: PathBuf,
+        /// The runner.
+        runner: String,
     },
     /// A runner name that cannot be part of a file name.
     #[error(

@@ -22,6 +22,7 @@ mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
 mod checks;
+mod compact;
 mod config_cases;
 mod config_errors;
 #[path = "../hostile/core_module.rs"]
@@ -52,16 +53,19 @@ mod reload;
 mod recovery;
 mod remembering;
 mod requests;
+mod retention;
 mod run_once;
 mod samples;
 mod schedule;
 mod sinks;
 mod secrets;
 mod sources;
+mod stats;
 mod stop;
 mod storage;
 mod suspended;
 mod timings;
+mod verify;
 
 // Where the files of `tests/hostile` look for it.
 use support::wat_guest;

@@ -12,7 +12,7 @@ use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Level, Located, Pla
 use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
 use crate::sink::{
-    BucketAddress, BucketSpec, Folders, Format, Fsync, FsyncText, JsonlText, LineRotate, LineRotateText,
+    BucketAddress, BucketSpec, Folders, Format, Fsync, FsyncText, JsonlText, Keep, LineRotate, LineRotateText,
     OnFull, OnFullText, ParquetText, Rotate, SinkText, StdoutFormatText,
 };
 
@@ -58,6 +58,8 @@ pub struct ParquetPlan {
     pub fsync: Fsync,
     /// What becomes of a result where the queue before it is full.
     pub on_full: OnFull,
+    /// How long results are kept; for ever without.
+    pub keep: Option<Keep>,
     /// Where the file says so.
     pub place: Place,
 }
@@ -255,6 +257,13 @@ fn parquet_plan(
     if rotate.rows.value == 0 {
         add(rotate.rows.place(site.document), "a file has at least one row");
     }
+    if let Some(keep) = text.keep.as_ref().filter(|keep| keep.value < Duration::from_hours(24)) {
+        add(keep.place(site.document), "results are kept for at least 1d");
+    }
+    let max_percent = text.keep_max_percent.value;
+    if !(1..=100).contains(&max_percent) {
+        add(text.keep_max_percent.place(site.document), "a share is 1 to 100 percent");
+    }
     (diagnostics.count(Level::Error) == before).then(|| ParquetPlan {
         path,
         bucket,
@@ -265,6 +274,7 @@ fn parquet_plan(
             FsyncText::Off => Fsync::Off,
         },
         on_full: on_full(text.on_full),
+        keep: text.keep.as_ref().map(|keep| Keep { age: keep.value, max_percent }),
         place,
     })
 }

@@ -6,10 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use super::BucketSpec;
 use crate::sink::SinkError;
 use crate::sink::parquet::Folders;
+use crate::sink::parquet::checksums::note_removed;
 use crate::sink::parquet::finished::{Finished, read_list};
 use crate::sink::parquet::lock::Adoption;
 use crate::sink::parquet::publish::append_line;
@@ -58,6 +60,10 @@ pub(super) fn confirm(folders: &Folders, spec: &BucketSpec, file: &Finished) -> 
 
 fn remove(folders: &Folders, file: &Finished) -> Result<(), SinkError> {
     let local = folders.results.join(&file.place);
+    if !local.is_file() {
+        return Ok(());
+    }
+    note_removed(folders, &[(PathBuf::from(&file.place), file.bytes)])?;
     match fs::remove_file(&local) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(SinkError::io("remove", &local)),

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,8 @@ use super::adopt::adopt_all;
 use super::convert::{Converted, convert_into, quarantine};
 use super::folders::Folders;
 use super::publish::sweep;
+use super::retain::{Keep, Refused, Retained, retain};
+use super::segment::{Day, SegmentName};
 use crate::sink::SinkError;
 use crate::sink::bucket::queue::UploadQueue;
 use crate::sink::counters::{WriterCounters, add};
@@ -52,6 +54,7 @@ pub(crate) struct Converter {
     jobs: Option<SyncSender<PathBuf>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<WriterCounters>,
+    keep: Arc<Mutex<Option<Keep>>>,
 }
 
 impl Converter {
@@ -63,7 +66,9 @@ impl Converter {
         uploads: Arc<UploadQueue>,
         counters: Arc<WriterCounters>,
         stop: Stop,
+        keep: Option<Keep>,
     ) -> Result<Self, SinkError> {
+        let keep = Arc::new(Mutex::new(keep));
         let (sender, jobs) = sync_channel(WAITING_JOURNALS);
         add(&counters.journals_waiting, found.len() as u64);
         let ready = found.into_iter().map(Job::left).collect();
@@ -78,12 +83,18 @@ impl Converter {
             failed: Vec::new(),
             pause: FIRST_PAUSE,
             closed: false,
+            retention: Retention { keep: Arc::clone(&keep), done: None },
         };
         let thread = thread::Builder::new()
             .name("sink-convert".to_owned())
             .spawn(move || worker.run())
             .map_err(SinkError::Thread)?;
-        Ok(Self { jobs: Some(sender), thread: Some(thread), counters })
+        Ok(Self { jobs: Some(sender), thread: Some(thread), counters, keep })
+    }
+
+    /// Keeps results so long from the next published file on.
+    pub(crate) fn keep(&self, keep: Option<Keep>) {
+        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = keep;
     }
 
     /// Hands over a sealed journal. Waits if a thousand are waiting.
@@ -112,6 +123,12 @@ impl Drop for Converter {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// The day of a journal's results.
+fn day_of(journal: &Path) -> Option<Day> {
+    let name = journal.file_name()?.to_str()?;
+    Day::of_date(&SegmentName::of_journal(name)?.date())
 }
 
 /// One journal to convert.
@@ -143,6 +160,14 @@ struct Worker {
     pause: Duration,
     /// Whether no more journals come: what fails now is left to the next start.
     closed: bool,
+    retention: Retention,
+}
+
+/// When old results are looked for.
+struct Retention {
+    keep: Arc<Mutex<Option<Keep>>>,
+    /// For what it was done last: by data time, nothing more expires before there are results of a new day.
+    done: Option<(Keep, Option<Day>)>,
 }
 
 impl Worker {
@@ -153,13 +178,48 @@ impl Worker {
         let adopted = adopt_all(&self.folders);
         add(&self.counters.journals_waiting, adopted.len() as u64);
         self.ready.extend(adopted.into_iter().map(Job::left));
+        self.retain(None);
         while let Some(job) = self.next_job() {
             if self.attempt(&job) {
+                self.retain(day_of(&job.journal));
                 self.counters.journals_waiting.fetch_sub(1, Ordering::AcqRel);
                 self.pause = FIRST_PAUSE;
             } else if !self.closed {
                 self.failed.push(job);
             }
+        }
+    }
+
+    /// Removes what has expired, where results of `day` may have made something expire.
+    fn retain(&mut self, day: Option<Day>) {
+        let Some(keep) = *self.retention.keep.lock().unwrap_or_else(PoisonError::into_inner) else { return };
+        let newest = self.retention.done.and_then(|(_, newest)| newest).max(day);
+        if self.retention.done == Some((keep, newest)) {
+            return;
+        }
+        let Retained { files, bytes, is_partial, refused } = match retain(&self.folders, keep) {
+            Ok(done) => done,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, "old results could not be removed; it is tried again after the next file");
+                return;
+            }
+        };
+        if !is_partial {
+            self.retention.done = Some((keep, newest));
+        }
+        add(&self.counters.files_removed, files);
+        add(&self.counters.bytes_removed, bytes);
+        let folder = self.folders.results.display();
+        if files > 0 {
+            info!(%folder, files, bytes, "removed results that are older than \"keep\" says");
+        }
+        if let Some(Refused { percent, days: [first, last, stays, newest] }) = refused {
+            add(&self.counters.removals_refused, 1);
+            error!(%folder, percent, first, last, stays, newest,
+                "\"keep\" would remove more of the results than \"keep_max_percent\" allows, and what stays does not reach back \
+                 so far as to be kept: was the clock wrong; nothing is removed until you remove the days that are wrong, or raise \
+                 \"keep_max_percent\"");
         }
     }
 

@@ -1,16 +1,22 @@
 //! Where the files of one Parquet sink lie.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::checksums::is_absent;
 use super::schema::Table;
-use super::segment::SegmentName;
+use super::segment::{SegmentName, bears_name};
 use crate::sink::SinkError;
 
 /// Folders are for the owner and its group: rows hold URLs.
 const FOLDER_MODE: u32 = 0o750;
+
+/// The name under which days are compacted: an archive's state is that of a runner of this name.
+pub(crate) const COMPACTOR: &str = "compact";
 
 /// Where the files of one Parquet sink and one runner lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +120,63 @@ impl Folders {
     pub(crate) fn heir(&self) -> Option<Self> {
         let (runner, run_id) = self.runner.rsplit_once("-once-")?;
         SegmentName::valid_run_id(run_id).then(|| self.of_runner(runner))
+    }
+
+    /// Every runner that has, or had, its state for this results folder.
+    pub(crate) fn every(results: &Path) -> Result<Vec<Self>, SinkError> {
+        let any = Self::new(results, "any")?;
+        let entries = match fs::read_dir(&any.root) {
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            entries => entries.map_err(SinkError::io("look through", &any.root))?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(SinkError::io("look through", &any.root))?.file_name();
+            let Some(runner) = name.to_str().filter(|name| valid_runner(name)) else { continue };
+            let folders = any.of_runner(runner);
+            if folders.journal().is_dir() || folders.checksums().exists() {
+                found.push(folders);
+            }
+        }
+        found.sort_unstable_by(|a, b| a.runner.cmp(&b.runner));
+        Ok(found)
+    }
+
+    /// Whether this is the state of a runner, or of a run of its that ends by itself.
+    pub(crate) fn is_of(&self, runner: &str) -> bool {
+        bears_name(&self.runner, runner)
+    }
+
+    /// The results folders of a data folder: `results`, and those that a runner's state there knows of. Archives are
+    /// none: they have the same results once more.
+    pub fn results_in(data: &Path) -> io::Result<Vec<PathBuf>> {
+        let root = data.join("state");
+        let mut names = BTreeSet::new();
+        let runners = match fs::read_dir(&root) {
+            Err(error) if is_absent(&error) => Vec::new(),
+            entries => entries?.collect::<io::Result<Vec<_>>>()?,
+        };
+        for runner in runners {
+            let state = runner.path();
+            if runner.file_name() == COMPACTOR {
+                continue;
+            }
+            if state.join("journal").is_dir() || state.join("checksums").exists() {
+                names.insert(OsString::from("results"));
+            }
+            match fs::read_dir(state.join("sinks")) {
+                Err(error) if is_absent(&error) => {}
+                sinks => {
+                    for sink in sinks? {
+                        names.insert(sink?.file_name());
+                    }
+                }
+            }
+        }
+        if data.join("results").is_dir() {
+            names.insert(OsString::from("results"));
+        }
+        Ok(names.into_iter().map(|name| data.join(name)).collect())
     }
 
     /// Other runners that left something under the same state root for the same results folder.

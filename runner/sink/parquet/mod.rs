@@ -13,7 +13,9 @@
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
 //! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
-//! becomes two files, [`sort`] how it gets by with little memory, [`publish`] how a file becomes visible.
+//! becomes two files, [`sort`] how it gets by with little memory, [`publish`] how a file becomes visible,
+//! [`mod@verify`] whether it still is what it was, [`mod@compact`] how a day's files become one elsewhere, and
+//! [`retain`] when they go.
 
 pub mod schema;
 pub(crate) mod finished;
@@ -27,7 +29,12 @@ pub(crate) mod sort;
 pub(crate) mod spill;
 pub mod encode;
 pub mod publish;
+pub(crate) mod checksums;
 pub mod convert;
+pub(crate) mod merge;
+pub mod compact;
+pub mod retain;
+pub mod verify;
 pub(crate) mod adopt;
 pub(crate) mod converter;
 pub(crate) mod store;
@@ -41,6 +48,7 @@ use super::bucket::BucketSpec;
 
 pub use convert::convert;
 pub use folders::Folders;
+pub use retain::Keep;
 pub use schema::{Column, SCHEMA_VERSION, Table};
 pub use segment::SegmentName;
 
@@ -60,6 +68,8 @@ pub struct ParquetSpec {
     pub bucket: Option<Arc<BucketSpec>>,
     /// How long files may be uploaded at the end of a run that nobody stops.
     pub upload_grace: Duration,
+    /// How long results are kept; for ever without.
+    pub keep: Option<Keep>,
 }
 
 impl ParquetSpec {
@@ -72,6 +82,7 @@ impl ParquetSpec {
             grace: Duration::from_mins(2),
             bucket: None,
             upload_grace: Duration::from_secs(10),
+            keep: None,
         }
     }
 }
@@ -87,6 +98,8 @@ pub struct StoreRules {
     pub grace: Duration,
     /// As in [`ParquetSpec::bucket`].
     pub bucket: Option<Arc<BucketSpec>>,
+    /// As in [`ParquetSpec::keep`].
+    pub keep: Option<Keep>,
 }
 
 /// When files are closed: whichever comes first. A day's end and a drain close them as well.

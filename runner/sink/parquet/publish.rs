@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use twox_hash::xxhash3_64::{DEFAULT_SECRET_LENGTH, RawHasher, SecretBuffer};
 
+use super::checksums::note_published;
 use super::finished::Finished;
 use super::folders::{Folders, make_folder};
 use super::lock::LOCK_FILES;
@@ -80,11 +81,9 @@ impl Write for Staging {
 impl Staged {
     /// Appends the file's checksum to the list. `place` is the path below the results folder.
     pub(crate) fn record(&self, folders: &Folders, place: &Path) -> Result<Finished, SinkError> {
-        let path = folders.checksums();
         let (checksum, bytes) = (self.checksum, self.bytes);
         let finished = Finished { place: place.display().to_string(), checksum, bytes };
-        let line = format!("{}\n", finished.line());
-        append_line(&path, &line).map_err(SinkError::io("append to", &path))?;
+        note_published(folders, &finished)?;
         Ok(finished)
     }
 
@@ -111,7 +110,7 @@ pub(crate) fn sync_names(folders: &Folders, place: &Path) -> Result<(), SinkErro
     path.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)).try_for_each(sync_folder)
 }
 
-/// Appends one line and syncs, with the file's name where that may be new. A line that a crash has torn is
+/// Appends whole lines and syncs, with the file's name where that may be new. A line that a crash has torn is
 /// ended first.
 pub(crate) fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;

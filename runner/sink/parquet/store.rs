@@ -119,6 +119,7 @@ impl Store {
             Arc::clone(&uploads),
             Arc::clone(&counters),
             stop.clone(),
+            spec.keep,
         )?;
         let syncer = match spec.fsync {
             Fsync::Every(_) => Some(Syncer::start(Arc::clone(&counters))?),
@@ -172,7 +173,8 @@ impl Store {
     /// Closes files, and forces them to the disk, by other rules from now on; files that are open are
     /// closed by them too.
     pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
-        let StoreRules { rotate, fsync, grace, ref bucket } = *rules;
+        let StoreRules { rotate, fsync, grace, keep, ref bucket } = *rules;
+        self.converter.keep(keep);
         self.rotation = Rotation { rotate, grace };
         for (day, open) in &mut self.open {
             open.closes_at = self.rotation.closes_at(*day, moment.wall);

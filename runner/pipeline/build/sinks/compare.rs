@@ -46,10 +46,10 @@ fn disagreement(plan: &ParquetPlan, other: &ParquetPlan) -> Option<Diagnostic> {
             let hint =
                 "give both the same bucket with the same settings, or one of them another folder, with local";
             (format!("two pipelines write to \"{path}\", and not both to the same bucket"), hint)
-        } else if plan.rotate == other.rotate && plan.fsync == other.fsync {
+        } else if plan.rotate == other.rotate && plan.fsync == other.fsync && plan.keep == other.keep {
             return None;
         } else {
-            let hint = "give both the same rotate and fsync, or one of them another path";
+            let hint = "give both the same rotate, fsync and keep, or one of them another path";
             (format!("two pipelines write to \"{path}\" with different settings"), hint)
         }
     } else if plan.path.starts_with(&other.path) || other.path.starts_with(&plan.path) {
