@@ -21,6 +21,7 @@ mod attempts;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
+mod chaos;
 mod checks;
 mod config_cases;
 mod config_errors;
@@ -48,7 +49,6 @@ mod proxies;
 mod readers;
 mod records;
 mod reload;
-mod recovery;
 mod remembering;
 mod requests;
 mod run_once;

@@ -13,6 +13,7 @@
 )]
 
 mod contract;
+mod lines;
 mod names;
 mod process;
 mod project;
@@ -25,6 +26,7 @@ mod wanted;
 pub(crate) mod wat_guest;
 
 pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use lines::unlike;
 pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;
