@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::canaries::Canary;
 use super::name_servers::DnsServer;
 use super::policy::{AddressPolicy, Network};
 use crate::config::{
@@ -271,6 +272,21 @@ impl FromValue for AddressPolicyText {
 impl FromValue for Network {
     fn type_text() -> String {
         "network".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let text = String::from_value(value, context)?;
+        Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+impl FromValue for Canary {
+    fn type_text() -> String {
+        "host:port".to_owned()
     }
 
     fn schema() -> serde_json::Value {

@@ -130,6 +130,8 @@ error_kinds! {
     RedirectInvalid = "redirect_invalid", Http, Down;
     /// A redirect from https to http, which is refused.
     RedirectDowngrade = "redirect_downgrade", Http, Down;
+    /// None of the runner's canaries could be reached either: its own network was gone.
+    RunnerOffline = "runner_offline", Local, Unknown;
     /// The runner has no file descriptor left.
     LocalFds = "local_fds", Local, Unknown;
     /// The runner has no local port left.
