@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::encode::encode;
 use super::folders::{Folders, make_folder};
-use super::publish::{Staged, Staging, sync_folder};
+use super::publish::{Staged, Staging, sync_folder, sync_names};
 use super::recover::{Contents, JournalReader};
 use super::schema::Table;
 use super::segment::SegmentName;
@@ -52,7 +52,12 @@ pub(crate) fn convert_into(folders: &Folders, journal: &Path, done: &mut Convert
     done.torn_tail = contents.torn_bytes > 0;
     for table in Table::ALL {
         let place = Folders::published(&segment, table);
-        if rows_of(&contents, table) == 0 || folders.results.join(&place).exists() {
+        if rows_of(&contents, table) == 0 {
+            continue;
+        }
+        if folders.results.join(&place).exists() {
+            // Whoever made it may have died, or failed, before its name was on the disk; the journal goes next.
+            sync_names(folders, &place)?;
             continue;
         }
         let Some((staged, rows)) = stage(folders, &segment, table, &reader, done)? else { continue };

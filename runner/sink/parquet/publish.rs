@@ -107,6 +107,12 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
     File::open(folder).and_then(|opened| opened.sync_all()).map_err(SinkError::io("sync", folder))
 }
 
+/// Forces to the disk the names that lead to a finished file, at `place` below the results folder.
+pub(crate) fn sync_names(folders: &Folders, place: &Path) -> Result<(), SinkError> {
+    let path = folders.results.join(place);
+    path.ancestors().skip(1).take_while(|above| above.starts_with(&folders.results)).try_for_each(sync_folder)
+}
+
 /// Appends one line and syncs. A line that a crash has torn is ended first.
 fn append_line(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::Chance;
-use super::history::{Ending, History, Kept};
+use super::history::{Ended, Ending, History, Kept, name_of};
 use super::tally::Tally;
 use super::watch::Watch;
 use crate::support::{
@@ -56,6 +56,31 @@ struct Rig<'a> {
     watch: Option<Watch>,
     history: History,
     tally: Tally,
+    /// Processes so far.
+    processes: usize,
+}
+
+/// A process, and its number.
+struct Process {
+    number: usize,
+    running: Running,
+}
+
+impl Process {
+    /// Kills it, or asks it to end and waits for that.
+    fn end(self, ending: Ending, history: &mut History) {
+        let Self { number, running } = self;
+        let at = Instant::now();
+        let finished = match ending {
+            Ending::Killed => running.kill(),
+            Ending::Clean => {
+                running.signal(SIGTERM);
+                running.wait(Duration::from_secs(30)).expect_code(0)
+            }
+        };
+        expect_no_canary(&finished);
+        history.add(&finished, Ended { number, ending, at });
+    }
 }
 
 impl<'a> Rig<'a> {
@@ -66,13 +91,15 @@ impl<'a> Rig<'a> {
         let folders = SINKS.map(|sink| project.data().join(sink));
         let watch = python.map(|python| Watch::start(python, &folders));
         let (chance, history, tally) = (Chance(plan.seed), History::default(), Tally::default());
-        Self { plan, chance, server, project, watch, history, tally }
+        Self { plan, chance, server, project, watch, history, tally, processes: 0 }
     }
 
-    fn start(&self, runner: &str) -> Running {
+    fn start(&mut self, runner: &str) -> Process {
+        self.processes += 1;
+        let number = self.processes;
         let mut command = self.project.with_data(&["run", "--runner", runner]);
-        command.env("CHAOS_TOKEN", CANARY);
-        Running::start(command)
+        command.env("CHAOS_TOKEN", CANARY).env("CHAOS_RUN", name_of(number));
+        Process { number, running: Running::start(command) }
     }
 
     /// Starts one runner, now and then both, and kills them some time after the first request has come; one in
@@ -84,9 +111,9 @@ impl<'a> Rig<'a> {
             _ => &RUNNERS,
         };
         let asked = self.server.count();
-        let mut running: Vec<Running> = runners.iter().map(|runner| self.start(runner)).collect();
+        let mut running: Vec<Process> = runners.iter().map(|runner| self.start(runner)).collect();
         let server = &self.server;
-        running[0].until(LONG, "the first request", || server.reached(asked + 1));
+        running[0].running.until(LONG, "the first request", || server.reached(asked + 1));
         std::thread::sleep(self.chance.between(Duration::ZERO, self.plan.load));
         for process in running {
             self.kill(process);
@@ -106,18 +133,18 @@ impl<'a> Rig<'a> {
         }
     }
 
-    fn kill(&mut self, process: Running) {
-        let finished = process.kill();
-        expect_no_canary(&finished);
-        self.history.add(&finished, Ending::Killed);
+    fn kill(&mut self, process: Process) {
+        process.end(Ending::Killed, &mut self.history);
         self.tally.kills += 1;
     }
 
     /// Its lock comes first, then what earlier processes have left.
     fn kill_in_recovery(&mut self, runner: &str) {
         let mut process = self.start(runner);
-        let (lock, pid) = (self.project.state(runner).join("lock"), process.pid().to_string());
-        process.until(LONG, "the lock", || (fs::read_to_string(&lock).ok()?.trim() == pid).then_some(()));
+        let (lock, pid) = (self.project.state(runner).join("lock"), process.running.pid().to_string());
+        process
+            .running
+            .until(LONG, "the lock", || (fs::read_to_string(&lock).ok()?.trim() == pid).then_some(()));
         std::thread::sleep(self.chance.between(Duration::ZERO, Duration::from_millis(100)));
         self.kill(process);
         self.tally.in_recovery += 1;
@@ -127,7 +154,8 @@ impl<'a> Rig<'a> {
     fn settle(&mut self) {
         let began = Instant::now();
         let runner = RUNNERS[self.chance.below(2) as usize];
-        let mut running = self.start(runner);
+        let mut process = self.start(runner);
+        let running = &mut process.running;
         let stdout = running.stdout_reader();
         // I7.
         let run_id = running.until(FRESH, "I7: a fresh result", || first_run_id(&stdout()));
@@ -143,10 +171,7 @@ impl<'a> Rig<'a> {
             let fresh = |path: &PathBuf| path.to_string_lossy().contains(&run_id);
             SINKS.iter().all(|sink| parquet_files(&data.join(sink)).iter().any(fresh)).then_some(())
         });
-        running.signal(SIGTERM);
-        let finished = running.wait(Duration::from_secs(30)).expect_code(0);
-        expect_no_canary(&finished);
-        self.history.add(&finished, Ending::Clean);
+        process.end(Ending::Clean, &mut self.history);
         self.look();
     }
 
@@ -253,7 +278,8 @@ fn write_pipelines(project: &Project, server: &Server, seed: u64) {
              [[sinks]]\ntype = \"stdout\"\nformat = \"json\"\n"
         )
     };
-    let request = "[request]\ntimeout = \"2s\"\nresponse_headers = [\"x-nonce\", \"x-echo\"]\n";
+    let request = "[request]\ntimeout = \"2s\"\nresponse_headers = [\"x-nonce\", \"x-echo\"]\n\
+                   headers = { x-run = { env = \"CHAOS_RUN\" } }\n";
     let shop = format!(
         "[schedule]\nevery = \"200ms\"\n{request}[[sources]]\ntargets = [\n{}]\n{}",
         targets(&moods("a", 12)),

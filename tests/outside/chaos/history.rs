@@ -10,7 +10,7 @@ use crate::support::{Finished, Request, Row, Rows, unlike};
 
 /// How long before a kill an answer must have left to be sure of its row: a check that loops, the writer's
 /// linger and a busy machine lie between.
-const SURE: Duration = Duration::from_millis(1_500);
+const SURE: Duration = Duration::from_secs(3);
 
 type Key = (String, i64);
 
@@ -23,12 +23,27 @@ pub(super) enum Ending {
     Clean,
 }
 
+/// The end of one process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    /// What its requests say in `x-run`, as [`name_of`] forms it.
+    pub(super) number: usize,
+    pub(super) ending: Ending,
+    /// When it was killed, or asked to end.
+    pub(super) at: Instant,
+}
+
+/// What the requests of a process say: no other text contains it, so that it may pass for a secret.
+pub(super) fn name_of(number: usize) -> String {
+    format!("process-{number:06}-of-this-folder")
+}
+
 /// One process.
 #[derive(Clone)]
 struct Run {
-    ending: Ending,
+    ended: Ended,
+    /// Microseconds since the Unix epoch.
     began_us: i64,
-    ended: Instant,
     ended_us: i64,
     /// None where it told of nothing.
     run_id: Option<String>,
@@ -61,7 +76,7 @@ fn key(row: &Row) -> Key {
 impl History {
     /// Adds a process that has just ended, with the results that it has told of: a line counts once its end
     /// has come.
-    pub(super) fn add(&mut self, finished: &Finished, ending: Ending) {
+    pub(super) fn add(&mut self, finished: &Finished, ended: Ended) {
         let mut run_id = None;
         for line in finished.json_lines() {
             let key = key(&line);
@@ -69,11 +84,11 @@ impl History {
             let twice = self.told.insert(key, line);
             assert!(twice.is_none(), "I3: told twice: {twice:?}");
         }
-        let ended_us = now_us();
-        let began_us = ended_us - finished.took.as_micros() as i64;
+        let began_us = now_us() - finished.began.elapsed().as_micros() as i64;
+        let ended_us = now_us() - ended.at.elapsed().as_micros() as i64;
         let again = self.runs.iter().any(|run| run_id.is_some() && run.run_id == run_id);
         assert!(!again, "I3: two processes call themselves {run_id:?}");
-        self.runs.push(Run { ending, began_us, ended: Instant::now(), ended_us, run_id });
+        self.runs.push(Run { ended, began_us, ended_us, run_id });
     }
 
     /// Asserts that the rows are what they must be, and that requests and rows belong together.
@@ -115,16 +130,19 @@ impl History {
     #[track_caller]
     fn expect_answered(&self, rows: &Rows, requests: &[Request]) {
         let seen: HashSet<usize> = rows.probes.iter().filter_map(nonce).collect();
+        let runs: HashMap<String, &Run> =
+            self.runs.iter().map(|run| (name_of(run.ended.number), run)).collect();
         for request in requests.iter().filter(|request| request.answered.is_some()) {
+            let said = request.headers.iter().find_map(|line| line.strip_prefix("x-run: "));
+            let run =
+                said.and_then(|said| runs.get(said)).unwrap_or_else(|| panic!("of no process: {request:?}"));
             let Some(left) = request.left else { continue };
-            // Of two that ran at once, the one that ended first: the other one has had more time.
-            let Some(run) = self.runs.iter().find(|run| run.ended >= request.arrived) else { continue };
-            let sure = run.ending == Ending::Clean || left + SURE < run.ended;
-            let before = run.ended.saturating_duration_since(left);
+            let Ended { ending, at, .. } = run.ended;
+            let sure = if ending == Ending::Clean { left < at } else { left + SURE < at };
             assert!(
                 !sure || seen.contains(&request.nonce),
-                "I5: no row of an answer that left {before:?} before the end ({:?}) of {:?}: {request:?}",
-                run.ending,
+                "I5: no row of an answer that left {:?} before the end ({ending:?}) of {:?}: {request:?}",
+                at.saturating_duration_since(left),
                 run.run_id
             );
         }
@@ -149,10 +167,10 @@ impl History {
                 let end = before.map_or(run.began_us, |seq| end_us(index[&((*run_id).to_owned(), *seq)]));
                 let fresh = end + SURE.as_micros() as i64 >= run.ended_us;
                 assert!(
-                    run.ending == Ending::Killed && fresh,
+                    run.ended.ending == Ending::Killed && fresh,
                     "I5: {run_id} lacks number {hole} of {largest}, {} us before its end ({:?})",
                     run.ended_us - end,
-                    run.ending
+                    run.ended.ending
                 );
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::super::batch::{all_files, files_in, first_run_id};
-use super::super::history::{Ending, History};
+use super::super::history::{Ended, Ending, History};
 use super::preload::{Calls, Preload, noted, traced};
 use crate::support::{LONG, Project, Rows, Running, SIGTERM, Server, parquet_files, read_rows};
 
@@ -80,7 +80,7 @@ impl Template {
                 let mut running = start(&template.project, runner, |_| {});
                 let stdout = running.stdout_reader();
                 running.until(LONG, "some results", || (lines(&stdout()) >= ENOUGH).then_some(()));
-                template.history.add(&running.kill(), Ending::Killed);
+                template.history.add(&running.kill(), ended(Ending::Killed));
             }
         }
         template.project.write("data/state/main/tmp/probes-stray.parquet", "PAR1");
@@ -184,11 +184,13 @@ impl Case {
         assert_eq!(finished.status.code().is_none(), killed, "it ended by {shown}");
         assert!(hit || went_on, "nothing was hit, and it ended by {shown}");
         expect_no_second_sync(&log);
-        history.add(&finished, if went_on { Ending::Clean } else { Ending::Killed });
+        history.add(&finished, ended(if went_on { Ending::Clean } else { Ending::Killed }));
         // Whatever can be seen before the next start can be read.
         let _ = rows(&project);
 
-        let mut running = start(&project, "main", |_| {});
+        let again = project.path().join("calls-again");
+        let mut running =
+            start(&project, "main", |command| preload.put_before(command, &project.data(), &again));
         let stdout = running.stdout_reader();
         let run_id = running.until(LONG, "I7: a fresh result", || first_run_id(&stdout()));
         running.until(LONG, "I6: files of what earlier processes left", || {
@@ -196,12 +198,15 @@ impl Case {
             journals.iter().all(|path| path.to_string_lossy().contains(&run_id)).then_some(())
         });
         running.signal(SIGTERM);
-        history.add(&running.wait(LONG).expect_code(0), Ending::Clean);
+        history.add(&running.wait(LONG).expect_code(0), ended(Ending::Clean));
         for rest in ["journal", "tmp", "quarantine"] {
             let left = files_in(&project.data().join("state"), rest);
             assert!(left.is_empty(), "I6: left in {rest}: {left:?}; {shown}");
         }
         history.expect_rows(&rows(&project));
+        for log in [log, fs::read_to_string(again).unwrap()] {
+            expect_order(&log, &project.data());
+        }
         Outcome { project, hit, went_on }
     }
 
@@ -224,6 +229,11 @@ fn start(project: &Project, runner: &str, prepare: impl FnOnce(&mut Command)) ->
     let mut command = project.with_data(&["run", "--runner", runner]);
     prepare(&mut command);
     Running::start(command)
+}
+
+/// Of a process whose requests are not asked for.
+fn ended(ending: Ending) -> Ended {
+    Ended { number: 0, ending, at: Instant::now() }
 }
 
 fn lines(stdout: &str) -> usize {
@@ -271,4 +281,57 @@ fn rows(project: &Project) -> Rows {
 fn expect_no_second_sync(log: &str) {
     let again = log.lines().find(|line| line.starts_with("again ") && !line.ends_with("/checksums"));
     assert_eq!(again, None, "synced again after a failure");
+}
+
+/// A file is on the disk before it is visible, and its name before the journal that it comes of goes. A kill does
+/// not tell whether that is so, since the system goes on and writes everything; the order of the calls does.
+fn expect_order(log: &str, data: &Path) {
+    let calls = calls_that_happened(log);
+    let files: Vec<PathBuf> = SINKS.iter().flat_map(|sink| parquet_files(&data.join(sink))).collect();
+    for (at, (call, path)) in calls.iter().enumerate() {
+        let last = |wanted: &str, place: &Path| {
+            calls[..at].iter().rposition(|(call, path)| *call == wanted && Path::new(path) == place)
+        };
+        let path = Path::new(path);
+        if *call == "rename" && path.extension().is_some_and(|extension| extension == "parquet") {
+            assert!(
+                last("fsync", path) > last("write", path),
+                "visible before it is on the disk: {}",
+                path.display()
+            );
+        }
+        if *call != "unlink" || path.extension().is_none_or(|extension| extension != "journal") {
+            continue;
+        }
+        let segment = path.file_stem().unwrap().to_str().unwrap();
+        let sink = data.join(SINKS[usize::from(path.iter().any(|part| part == "sinks"))]);
+        let made =
+            files.iter().filter(|file| file.starts_with(&sink) && file.to_string_lossy().contains(segment));
+        for file in made {
+            // Where it was made by an earlier process, that may have died before its name was on the disk.
+            let staged = calls[..at].iter().rposition(|(call, path)| {
+                *call == "rename" && Path::new(path).file_name() == file.file_name() && path.contains("/tmp/")
+            });
+            let named = last("fsync", file.parent().unwrap());
+            assert!(
+                named.is_some() && named > staged,
+                "its name may not be on the disk when the journal goes: {}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// Calls and paths, without the call that was hit: the line after it says so.
+fn calls_that_happened(log: &str) -> Vec<(&str, &str)> {
+    let lines: Vec<&str> = log.lines().collect();
+    let hit = |at: usize| lines.get(at + 1).is_some_and(|next| next.strip_prefix("hit ") == Some(lines[at]));
+    let words = |line: &'_ str| -> Option<(usize, usize)> {
+        let call = line.find(' ')?;
+        Some((call, call + 1 + line[call + 1..].find(' ')? + 1))
+    };
+    let happened = (0..lines.len()).filter(|at| !hit(*at));
+    happened
+        .filter_map(|at| words(lines[at]).map(|(call, path)| (&lines[at][..call], &lines[at][path..])))
+        .collect()
 }
