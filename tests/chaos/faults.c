@@ -3,7 +3,9 @@
  *
  *   PROBITY_FAULT_BELOW   the folder, absolute; calls on paths below it count, over all threads
  *   PROBITY_FAULT_LOG     where each of them is noted: "CALL NUMBER PATH"; NUMBER is 0 where it is another call
- *   PROBITY_FAULT_CALL    open, write, fsync, rename, unlink, truncate or mkdir; without it, calls are only noted
+ *   PROBITY_FAULT_CALL    open, write, fsync, rename, unlink, truncate or mkdir; without it, calls are only noted;
+ *                         change is every call that a full disk (ENOSPC) or a read-only one (EROFS) refuses
+ *   PROBITY_FAULT_WHILE   a file: calls are hit as long as it is there
  *   PROBITY_FAULT_AT      the first one that is hit, from 1
  *   PROBITY_FAULT_TIMES   how many in a row are hit
  *   PROBITY_FAULT_HOW     kill: SIGKILL before the call; torn: half of a write is done, then SIGKILL;
@@ -34,7 +36,7 @@ enum { DESCRIPTORS = 8192, KILL = -1, TORN = -2, FAILED = 32 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *paths[DESCRIPTORS];
 static char *failed[FAILED];
-static const char *below, *call;
+static const char *below, *call, *as_long_as;
 static long at, times, count;
 static int how, notes = -1;
 
@@ -44,6 +46,7 @@ __attribute__((constructor)) static void begin(void) {
     const char *text;
     below = getenv("PROBITY_FAULT_BELOW");
     call = getenv("PROBITY_FAULT_CALL");
+    as_long_as = getenv("PROBITY_FAULT_WHILE");
     at = (text = getenv("PROBITY_FAULT_AT")) ? atol(text) : 0;
     times = (text = getenv("PROBITY_FAULT_TIMES")) ? atol(text) : 1;
     text = getenv("PROBITY_FAULT_HOW");
@@ -69,12 +72,26 @@ static int is_below(const char *path) {
     return below && path && !strncmp(path, below, strlen(below));
 }
 
+static int is_there(const char *path) { return !syscall(SYS_faccessat, AT_FDCWD, path, F_OK); }
+
+/* Whether a call of this name is one of those that are asked for. */
+static int is_meant(const char *name, const char *path) {
+    if (!call || (as_long_as && !is_there(as_long_as)))
+        return 0;
+    if (strcmp(call, "change"))
+        return !strcmp(call, name);
+    /* What is there need not be made: the kernel says so first. A full disk lets go of what it has. */
+    int made = !strcmp(name, "mkdir") && is_there(path);
+    int lets_go = how == ENOSPC && (!strcmp(name, "unlink") || !strcmp(name, "truncate"));
+    return !made && !lets_go && strcmp(name, "open") && strcmp(name, "fsync");
+}
+
 /* 0, or what is to be done to this call. */
 static int fault(const char *name, const char *path) {
     if (!is_below(path))
         return 0;
     pthread_mutex_lock(&lock);
-    long number = call && !strcmp(call, name) ? ++count : 0;
+    long number = is_meant(name, path) ? ++count : 0;
     int hit = number && number >= at && number < at + times;
     note("%s %ld %s\n", name, number, path);
     if (hit)
@@ -91,6 +108,14 @@ static int failing(const char *name, const char *path) {
     if (what > 0)
         errno = what;
     return what > 0;
+}
+
+/* Opening to write is a change where the disk is read-only, making a file where it is full. */
+static int fails_to_open(const char *path, int flags) {
+    int change = how == EROFS ? (flags & O_ACCMODE) != O_RDONLY : flags & O_CREAT && !is_there(path);
+    if (call && !strcmp(call, "change") && change)
+        return failing("create", path);
+    return failing("open", path);
 }
 
 static const char *path_of(int descriptor) {
@@ -126,7 +151,7 @@ static int opened(int descriptor, const char *path, int flags) {
             mode = va_arg(values, mode_t);                                                                            \
             va_end(values);                                                                                           \
         }                                                                                                             \
-        if (failing("open", path))                                                                                    \
+        if (fails_to_open(path, flags))                                                                               \
             return -1;                                                                                                \
         return opened(NEXT(function)(path, flags, mode), path, flags);                                                \
     }
@@ -142,7 +167,7 @@ OPEN(open64)
             mode = va_arg(values, mode_t);                                                                            \
             va_end(values);                                                                                           \
         }                                                                                                             \
-        if (failing("open", path))                                                                                    \
+        if (fails_to_open(path, flags))                                                                               \
             return -1;                                                                                                \
         return opened(NEXT(function)(folder, path, flags, mode), path, flags);                                        \
     }

@@ -15,6 +15,7 @@
 
 mod batch;
 mod history;
+mod space;
 mod sweep;
 mod tally;
 mod watch;
@@ -105,7 +106,7 @@ impl Ledger {
 /// `PROBITY_CHAOS_KILLS` sets how many kills there are in all (50), `PROBITY_CHAOS_SEED` repeats a batch, as far
 /// as the machine lets it, `PROBITY_CHAOS_LOAD` is the longest load before a kill in milliseconds (600).
 #[test]
-fn i1_to_i8_what_was_told_survives_kills() {
+fn d2_what_was_told_survives_kills() {
     let seed = setting("PROBITY_CHAOS_SEED").unwrap_or_else(|| RandomState::new().hash_one("seed") >> 32);
     let kills = setting("PROBITY_CHAOS_KILLS").unwrap_or(BATCH);
     let load = Duration::from_millis(setting("PROBITY_CHAOS_LOAD").unwrap_or(600));

@@ -304,14 +304,14 @@ fn expect_order(log: &str, data: &Path) {
             continue;
         }
         let segment = path.file_stem().unwrap().to_str().unwrap();
+        // Both folders have segments of one name, with their files on their way beside their journals.
+        let state = path.parent().and_then(Path::parent).unwrap();
         let sink = data.join(SINKS[usize::from(path.iter().any(|part| part == "sinks"))]);
         let made =
             files.iter().filter(|file| file.starts_with(&sink) && file.to_string_lossy().contains(segment));
         for file in made {
             // Where it was made by an earlier process, that may have died before its name was on the disk.
-            let staged = calls[..at].iter().rposition(|(call, path)| {
-                *call == "rename" && Path::new(path).file_name() == file.file_name() && path.contains("/tmp/")
-            });
+            let staged = last("rename", &state.join("tmp").join(file.file_name().unwrap()));
             let named = last("fsync", file.parent().unwrap());
             assert!(
                 named.is_some() && named > staged,

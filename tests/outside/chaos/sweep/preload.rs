@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Calls by kind.
-pub(super) type Calls = BTreeMap<&'static str, u64>;
+pub(in crate::chaos) type Calls = BTreeMap<&'static str, u64>;
 
 /// The kinds of calls that are counted, with their names in the kernel.
 const KINDS: [(&str, &[&str]); 7] = [
@@ -22,19 +22,19 @@ const KINDS: [(&str, &[&str]); 7] = [
 
 /// The compiled library.
 #[derive(Debug, Clone)]
-pub(super) struct Preload {
+pub(in crate::chaos) struct Preload {
     library: PathBuf,
 }
 
 impl Preload {
     /// Compiles it, once.
-    pub(super) fn build() -> Result<Self, String> {
+    pub(in crate::chaos) fn build() -> Result<Self, String> {
         static BUILT: OnceLock<Result<Preload, String>> = OnceLock::new();
         BUILT.get_or_init(compile).clone()
     }
 
     /// Has the calls of a command counted on files below `data`, and noted in `log`.
-    pub(super) fn put_before(&self, command: &mut Command, data: &Path, log: &Path) {
+    pub(in crate::chaos) fn put_before(&self, command: &mut Command, data: &Path, log: &Path) {
         command
             .env("LD_PRELOAD", &self.library)
             .env("PROBITY_FAULT_BELOW", data)
@@ -42,7 +42,7 @@ impl Preload {
     }
 
     /// The same for a command that strace runs, with what strace is to be given for it.
-    pub(super) fn through_strace(&self, data: &Path, log: &Path, trace: &Path) -> Command {
+    pub(in crate::chaos) fn through_strace(&self, data: &Path, log: &Path, trace: &Path) -> Command {
         let mut strace = Command::new("strace");
         let names: Vec<_> = KINDS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         strace.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-e"]);
@@ -77,7 +77,7 @@ fn compile() -> Result<Preload, String> {
 }
 
 /// What a log counts, by kind.
-pub(super) fn noted(log: &str) -> Calls {
+pub(in crate::chaos) fn noted(log: &str) -> Calls {
     let mut calls = Calls::new();
     for line in log.lines() {
         let word = line.split(' ').next().unwrap_or_default();
@@ -89,7 +89,7 @@ pub(super) fn noted(log: &str) -> Calls {
 }
 
 /// What strace saw on files below `data`, by kind.
-pub(super) fn traced(trace: &str, data: &Path) -> Calls {
+pub(in crate::chaos) fn traced(trace: &str, data: &Path) -> Calls {
     let data = data.to_str().unwrap();
     let mut calls = Calls::new();
     for line in trace.lines() {
