@@ -46,7 +46,7 @@ struct Run {
     began_us: i64,
     ended_us: i64,
     /// None where it told of nothing.
-    run_id: Option<String>,
+    id: Option<String>,
 }
 
 /// What was told and asked so far.
@@ -86,9 +86,9 @@ impl History {
         }
         let began_us = now_us() - finished.began.elapsed().as_micros() as i64;
         let ended_us = now_us() - ended.at.elapsed().as_micros() as i64;
-        let again = self.runs.iter().any(|run| run_id.is_some() && run.run_id == run_id);
+        let again = self.runs.iter().any(|run| run_id.is_some() && run.id == run_id);
         assert!(!again, "I3: two processes call themselves {run_id:?}");
-        self.runs.push(Run { ended, began_us, ended_us, run_id });
+        self.runs.push(Run { ended, began_us, ended_us, id: run_id });
     }
 
     /// Asserts that the rows are what they must be, and that requests and rows belong together.
@@ -143,7 +143,7 @@ impl History {
                 !sure || seen.contains(&request.nonce),
                 "I5: no row of an answer that left {:?} before the end ({ending:?}) of {:?}: {request:?}",
                 at.saturating_duration_since(left),
-                run.run_id
+                run.id
             );
         }
     }
@@ -157,7 +157,7 @@ impl History {
         }
         let mut holes = 0;
         for run in &self.runs {
-            let Some((run_id, seqs)) = run.run_id.as_deref().and_then(|id| numbers.get_key_value(id)) else {
+            let Some((run_id, seqs)) = run.id.as_deref().and_then(|id| numbers.get_key_value(id)) else {
                 continue;
             };
             let largest = seqs.last().copied().unwrap_or(0);
