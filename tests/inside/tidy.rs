@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use probity::check::BUNDLED_NAMES;
 
@@ -187,6 +188,30 @@ fn every_bundled_check_is_whole() {
         let component = root().join("plugins/prebuilt").join(format!("{name}.wasm"));
         if !component.is_file() {
             wrong.push(format!("{} is missing: run plugins/build", component.display()));
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// A mutant that cannot be made is one that no suite has to find.
+#[test]
+fn every_mutant_can_be_made() {
+    let folder = root().join("tests/chaos/mutants");
+    let patches = files(&folder, &|path| path.extension().is_some_and(|ending| ending == "patch"));
+    assert!(patches.len() >= 5, "{patches:?}");
+    let mut wrong = Vec::new();
+    for path in patches {
+        let text = fs::read_to_string(&path).unwrap();
+        let suite = text.lines().nth(1).and_then(|line| line.strip_prefix("Suite: ")).unwrap_or_default();
+        if !(suite == "kills" || suite.starts_with("sweep ")) {
+            wrong.push(format!("{}: the second line has to name the suite", path.display()));
+        }
+        let mut patch = Command::new("patch");
+        patch.args(["-p1", "--dry-run", "--forward", "--batch", "-i"]).arg(&path).current_dir(root());
+        let output = patch.output().expect("patch starts");
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            wrong.push(format!("{} does not apply any more: {said}", path.display()));
         }
     }
     assert_none(&wrong);

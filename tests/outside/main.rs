@@ -21,6 +21,7 @@ mod attempts;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
+mod chaos;
 mod checks;
 mod compact;
 mod config_cases;
@@ -50,7 +51,6 @@ mod proxies;
 mod readers;
 mod records;
 mod reload;
-mod recovery;
 mod remembering;
 mod requests;
 mod retention;

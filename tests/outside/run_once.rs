@@ -1,8 +1,6 @@
 //! `probity run --once`: every target once, and what is said of it on stdout and in Parquet.
 
-use serde_json::Value;
-
-use crate::support::{CHECKS, Kind, PROBES, Project, Row, Server};
+use crate::support::{Project, Server};
 
 /// A target and what must be said of it: name, path (or whole URL), outcome, error kind, HTTP status.
 type Case = (&'static str, &'static str, &'static str, Option<&'static str>, Option<i64>);
@@ -79,52 +77,9 @@ fn the_json_lines_say_what_the_parquet_says() {
     let rows = project.rows();
     let lines = finished.json_lines();
     assert_eq!(lines.len(), rows.probes.len());
-    for mut line in lines {
-        let checks = line.remove("checks").expect("checks are inside");
-        let row = rows.the_row(line["target"].as_str().expect("target is there"));
-        expect_same(&line, row, PROBES);
-        assert!(line.contains_key("run_id") && line.contains_key("seq"), "{line:?}");
-        let checks = checks.as_array().expect("checks are an array");
-        assert_eq!(checks.len() as i64, row["checks_total"].as_i64().unwrap_or(0));
-        for check in checks {
-            let check = check.as_object().expect("a check is an object");
-            let name = check["check_name"].as_str().expect("check_name is there");
-            expect_same(check, rows.verdict(row, name), CHECKS);
-        }
+    for line in lines {
+        rows.expect_told(&line);
     }
-}
-
-/// Asserts that a JSON object holds only columns of the contract, with the values of the row; where a
-/// column is left out, its value is null or the row's key says it already.
-fn expect_same(line: &Row, row: &Row, columns: &[(&str, Kind)]) {
-    for (name, value) in line {
-        let column = columns.iter().find(|(column, _)| column == name);
-        let (_, kind) = column.unwrap_or_else(|| panic!("\"{name}\" is no column of the contract"));
-        let said = match (kind, value) {
-            (Kind::Time, Value::String(text)) => {
-                let moment: jiff::Timestamp = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-                Value::from(moment.as_microsecond())
-            }
-            _ => value.clone(),
-        };
-        // serde_json reads a float to within its last digit.
-        let same = if *kind == Kind::NumberMap { nearly(&said, &row[name]) } else { said == row[name] };
-        assert!(same, "{name}: {said} in JSON, {} in Parquet", row[name]);
-    }
-    for (name, value) in row {
-        let told = line.contains_key(name) || value.is_null() || columns == CHECKS;
-        assert!(told, "\"{name}\" is in the Parquet only: {value}");
-    }
-}
-
-/// Whether two maps have the same names with nearly the same numbers.
-fn nearly(one: &Value, other: &Value) -> bool {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return one == other };
-    let near = |(name, value): (&String, &Value)| {
-        let (a, b) = (value.as_f64(), other.get(name).and_then(Value::as_f64));
-        a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= a.abs() * 1e-12)
-    };
-    one.len() == other.len() && one.iter().all(near)
 }
 
 #[test]

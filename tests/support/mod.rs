@@ -14,6 +14,7 @@
 
 mod bucket;
 mod contract;
+mod lines;
 mod names;
 mod process;
 mod project;
@@ -27,6 +28,7 @@ pub(crate) mod wat_guest;
 
 pub(crate) use bucket::{Bucket, Mood};
 pub(crate) use contract::{CHECKS, Kind, PROBES};
+pub(crate) use lines::unlike;
 pub(crate) use names::NameServer;
 pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
 pub(crate) use project::Project;

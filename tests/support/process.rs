@@ -57,6 +57,8 @@ pub(crate) struct Finished {
     pub(crate) stdout: String,
     /// Everything else.
     pub(crate) stderr: String,
+    /// When it was started.
+    pub(crate) began: Instant,
     /// From its start to its end.
     pub(crate) took: Duration,
 }
@@ -206,7 +208,7 @@ impl Running {
         for reader in self.readers.drain(..) {
             until(Duration::from_secs(10), "the end of the output", || reader.is_finished().then_some(()));
         }
-        Finished { status, stdout: self.stdout(), stderr: self.stderr(), took }
+        Finished { status, stdout: self.stdout(), stderr: self.stderr(), began: self.started, took }
     }
 
     /// Kills it without warning and waits: what it wrote until then.

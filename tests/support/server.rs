@@ -12,14 +12,16 @@
 //! | `/body/2048` | 200 with that many bytes |
 //! | `/redirect/ok` | 302 to `/ok` |
 //! | `/document/x` | 200 with what the test has put there, 404 before; a query is passed over |
+//! | `/mood/7/…` | one of the above, by chance with the seed 7 |
+//! | `/echo` | 200 with what `authorization` said in the header `x-echo` |
 //!
-//! Every answer's body begins with a nonce of its own, and rows carry the body's hash, so that a row can
-//! be matched with the one request that it tells of.
+//! Every answer has a nonce of its own, in the header `x-nonce` and at the begin of its body, and rows
+//! carry the body's hash, so that a row can be matched with the one request that it tells of.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ use std::time::{Duration, Instant};
 /// One request that arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// The nonce of its answer: its place in the order of arrival.
+    pub(crate) nonce: usize,
     /// The path, as it was asked for.
     pub(crate) path: String,
     /// The header lines, as they were sent.
@@ -44,7 +48,6 @@ pub(crate) struct Request {
 #[derive(Debug, Default)]
 struct Log {
     requests: Mutex<Vec<Request>>,
-    nonces: AtomicU64,
     documents: Mutex<HashMap<String, String>>,
     stopped: AtomicBool,
 }
@@ -136,9 +139,12 @@ fn converse(stream: &TcpStream, log: &Log) {
         if reader.read_exact(&mut sent).is_err() {
             return;
         }
-        let index = {
+        let echoed = headers.iter().find_map(|line| line.strip_prefix("authorization: ").map(str::to_owned));
+        let nonce = {
             let mut requests = log.requests.lock().unwrap();
+            let nonce = requests.len();
             requests.push(Request {
+                nonce,
                 path: path.clone(),
                 headers,
                 body: sent,
@@ -146,16 +152,17 @@ fn converse(stream: &TcpStream, log: &Log) {
                 arrived: Instant::now(),
                 left: None,
             });
-            requests.len() - 1
+            nonce
         };
         // Before the answer goes out: whoever has it may ask again before this thread gets another turn.
-        let leaves = || log.requests.lock().unwrap()[index].left = Some(Instant::now());
-        let body = answer(stream, &path, log, leaves);
+        let leaves = || log.requests.lock().unwrap()[nonce].left = Some(Instant::now());
+        let asked = Asked { path: &path, nonce, authorization: echoed.as_deref() };
+        let body = answer(stream, &asked, log, leaves);
         let hash = |body: &String| format!("{:016x}", twox_hash::XxHash3_64::oneshot(body.as_bytes()));
         let answered = body.as_ref().map(hash);
         let gone = answered.is_none();
         {
-            let request = &mut log.requests.lock().unwrap()[index];
+            let request = &mut log.requests.lock().unwrap()[nonce];
             request.answered = answered;
             request.left.get_or_insert_with(Instant::now);
         }
@@ -166,14 +173,46 @@ fn converse(stream: &TcpStream, log: &Log) {
     }
 }
 
+/// What an answer depends on.
+struct Asked<'a> {
+    path: &'a str,
+    nonce: usize,
+    authorization: Option<&'a str>,
+}
+
+/// What a site in a mood does: mostly what it should.
+const MOODS: [&str; 12] = [
+    "/ok",
+    "/ok",
+    "/ok",
+    "/ok",
+    "/ok",
+    "/json",
+    "/body/20000",
+    "/status/503",
+    "/slow/150ms",
+    "/close",
+    "/garbage",
+    "/short",
+];
+
+/// Which of them, for one request.
+fn mood(seed: &str, nonce: usize) -> &'static str {
+    let chance = twox_hash::XxHash3_64::oneshot(format!("{seed} {nonce}").as_bytes());
+    MOODS[chance as usize % MOODS.len()]
+}
+
 /// Answers one request. The body, where the whole answer could be written; otherwise the connection ends.
-fn answer(mut stream: &TcpStream, path: &str, log: &Log, leaves: impl FnOnce()) -> Option<String> {
+fn answer(mut stream: &TcpStream, asked: &Asked<'_>, log: &Log, leaves: impl FnOnce()) -> Option<String> {
+    let Asked { mut path, nonce, authorization } = *asked;
+    if let Some(rest) = path.strip_prefix("/mood/") {
+        path = mood(rest.split('/').next().unwrap_or_default(), nonce);
+    }
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (kind, argument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let nonce = log.nonces.fetch_add(1, Ordering::SeqCst);
-    let mut body = format!("nonce {nonce} of {path}\n");
+    let mut body = format!("nonce {nonce} of {}\n", asked.path);
     let mut status = 200;
-    let mut extra = String::new();
+    let mut extra = format!("x-nonce: {nonce}\r\n");
     match kind {
         "status" => status = argument.parse().unwrap_or(500),
         "document" => {
@@ -197,7 +236,7 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log, leaves: impl FnOnce()) 
         }
         "redirect" => {
             status = 302;
-            extra = format!("location: {}\r\n", path.trim_start_matches("/redirect"));
+            extra.push_str(&format!("location: {}\r\n", path.trim_start_matches("/redirect")));
         }
         "never" => {
             while !log.stopped.load(Ordering::SeqCst) {
@@ -205,13 +244,15 @@ fn answer(mut stream: &TcpStream, path: &str, log: &Log, leaves: impl FnOnce()) 
             }
             return None;
         }
+        "echo" => extra.push_str(&format!("x-echo: {}\r\n", authorization.unwrap_or_default())),
         "close" => return None,
         "garbage" => {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
             return None;
         }
         "short" => {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nnot as long");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n{extra}\r\nnot as long");
+            let _ = stream.write_all(head.as_bytes());
             return None;
         }
         _ => {}
