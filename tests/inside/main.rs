@@ -1,6 +1,7 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod analyst;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
@@ -37,6 +38,11 @@ mod reload_units;
 mod schedule;
 mod simulation;
 mod tidy;
+#[path = "../support/python.rs"]
+#[allow(dead_code, reason = "this test binary uses a part of it")]
+mod python;
+#[path = "../bench/results/mod.rs"]
+mod results;
 #[path = "../support/timing.rs"]
 mod timing;
 mod tree;
