@@ -173,14 +173,14 @@ def check_failures(probes, checks):
 def two_days(probes, checks):
     """9. two days: is today worse than yesterday?"""
     today = probes["started_at"].max().date()
-    answer = pd.DataFrame(index=probes["pipeline"].drop_duplicates())
+    columns = {}
     for name, date in [("yesterday", today - timedelta(days=1)), ("today", today)]:
-        # `date` is the folder's name: as a filter of `read` it would open the files of that day and no others.
+        # `date` is the folder's name: as a filter of `read` it opens the files of that day and no others.
         day = probes[probes["date"] == date]
-        answer[f"up_{name}"] = day.groupby("pipeline")["outcome"].agg(up_percent).round(3)
-        answer[f"p95_{name}"] = milliseconds(answered(day).groupby("pipeline")["total_us"].quantile(0.95))
-    columns = ["pipeline", "up_yesterday", "up_today", "p95_yesterday", "p95_today"]
-    return answer.reset_index()[columns].sort_values("pipeline")
+        columns[f"up_{name}"] = day.groupby("pipeline")["outcome"].agg(up_percent).round(3)
+        columns[f"p95_{name}"] = milliseconds(answered(day).groupby("pipeline")["total_us"].quantile(0.95))
+    answer = pd.DataFrame(columns).rename_axis("pipeline").reset_index().sort_values("pipeline")
+    return answer[["pipeline", "up_yesterday", "up_today", "p95_yesterday", "p95_today"]]
 
 
 def metric(probes, checks):

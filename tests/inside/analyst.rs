@@ -7,6 +7,7 @@ use std::time::Duration;
 use probity::sink::Rotate;
 use serde_json::Value;
 
+use crate::contract::{CHECKS, PROBES};
 use crate::python::{Python, leave_out, python_or_leave_out};
 use crate::results::{self, Plan};
 
@@ -23,7 +24,7 @@ fn made(plan: &Plan, folder: &Path) {
 }
 
 /// The Python readers with pandas, or nothing after having said why `test` is left out.
-fn with_pandas(test: &str) -> Option<Python> {
+pub(crate) fn with_pandas(test: &str) -> Option<Python> {
     let python = python_or_leave_out(test)?;
     let tried = std::process::Command::new(python.program()).args(["-c", "import pandas"]).output().unwrap();
     if !tried.status.success() {
@@ -73,12 +74,9 @@ fn assert_same(tool: &str, answer: &Value, expected: &Value) {
     assert_eq!(found.len(), wanted.len(), "{tool}: {question}: rows");
 }
 
-#[test]
-fn three_tools_give_the_same_twelve_answers() {
-    let Some(python) = with_pandas("three_tools_give_the_same_twelve_answers") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    made(&TWO_DAYS, folder.path());
-    let said = python.json("ask_three.py", &[folder.path()]);
+/// Asserts that all three tools gave the same twelve answers, and returns them.
+#[track_caller]
+pub(crate) fn assert_same_answers(said: &Value) -> Vec<Value> {
     let answers = |tool: &str| said[tool].as_array().unwrap().clone();
     let duckdb = answers("duckdb");
     assert_eq!(duckdb.len(), 12);
@@ -89,10 +87,32 @@ fn three_tools_give_the_same_twelve_answers() {
             assert_same(tool, answer, expected);
         }
     }
+    duckdb
+}
+
+#[test]
+fn three_tools_give_the_same_twelve_answers() {
+    let Some(python) = with_pandas("three_tools_give_the_same_twelve_answers") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    made(&TWO_DAYS, folder.path());
+    let said = python.json("ask_three.py", &[folder.path()]);
+    let duckdb = assert_same_answers(&said);
     for answer in &duckdb {
         assert!(!answer["rows"].as_array().unwrap().is_empty(), "nothing to answer: {}", answer["question"]);
     }
     expect_the_troubles(&duckdb);
+    expect_types(&said["pandas_types"]);
+}
+
+/// `SCHEMA.md` promises these.
+fn expect_types(said: &Value) {
+    for (table, columns) in [("probes", PROBES), ("checks", CHECKS)] {
+        for (name, kind) in columns {
+            let (found, promised) = (said[table][*name].as_str().unwrap(), kind.pandas());
+            let same = found == promised || (promised.starts_with("map<") && found.starts_with(promised));
+            assert!(same, "{table}.{name} is {found}, promised was {promised}");
+        }
+    }
 }
 
 /// What was put into the results comes out of the answers.

@@ -5,9 +5,13 @@ mod analyst;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
+mod compat_results;
 mod compile_bombs;
 mod compiling;
 mod components;
+#[path = "../support/contract.rs"]
+#[allow(dead_code, reason = "this test binary uses a part of it")]
+mod contract;
 mod contract_grown;
 mod contract_lock;
 mod contract_shape;
@@ -36,6 +40,7 @@ mod maintenance;
 mod records;
 mod reload_units;
 mod schedule;
+mod schema_page;
 mod simulation;
 mod tidy;
 #[path = "../support/python.rs"]

@@ -1,6 +1,7 @@
 """Asks the twelve questions of `examples/ask-the-parquet` in DuckDB, Polars and pandas, each by its shipped file.
 
-Prints JSON: for each tool a list of {"question", "columns", "rows"}. Times are texts, absent values null.
+Prints JSON: for each tool a list of {"question", "columns", "rows"}, and what pandas calls the types of the columns.
+Times are texts, absent values null.
 """
 
 import json
@@ -22,7 +23,7 @@ import questions_polars  # noqa: E402
 def main(data):
     # The SQL is for the folder that `results` lies in.
     os.chdir(data)
-    answers = {"duckdb": ask_duckdb(), "polars": ask_polars(), "pandas": ask_pandas()}
+    answers = {"duckdb": ask_duckdb(), "polars": ask_polars(), "pandas": ask_pandas(), "pandas_types": pandas_types()}
     json.dump(answers, sys.stdout)
 
 
@@ -44,6 +45,11 @@ def ask_pandas():
     probes, checks = questions_pandas.tables("results")
     ask = lambda question: question(probes, checks)
     return [answer(question.__doc__, ask(question)) for question in questions_pandas.QUESTIONS]
+
+
+def pandas_types():
+    whole = {table: questions_pandas.read("results", table, columns=None) for table in ("probes", "checks")}
+    return {table: {name: str(dtype) for name, dtype in frame.dtypes.items()} for table, frame in whole.items()}
 
 
 def answer(question, frame):
