@@ -23,6 +23,11 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
+    /// 128 of them.
+    pub(crate) fn wide(&mut self) -> u128 {
+        u128::from(self.bits()) << 64 | u128::from(self.bits())
+    }
+
     /// From 0 to below 1, evenly.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64

@@ -52,7 +52,7 @@ fn answered(site: &Site, status: u16, at: i64, weather: &Weather, chance: &mut C
         kept_headers: Arc::clone(&site.pipeline.kept_headers),
         body: Bytes::from(page),
         body_truncated: Some(false),
-        header_bytes: Some(240 + site.address.port() as u64 % 97 + chance.below(6)),
+        header_bytes: Some(240 + u64::from(site.address.port()) % 97 + chance.below(6)),
         body_bytes: Some(compressed as u64),
         decoded_bytes: Some(decoded as u64),
         hops: hops_told(site, status, &hops),

@@ -37,6 +37,9 @@ const WORDS: [&str; 12] = [
     "lagoon",
 ];
 
+/// In seconds.
+const DAY: i64 = 86_400;
+
 /// What a check looks at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judge {
@@ -214,7 +217,6 @@ fn certificate(
     if !shared.is_empty() && chance.happens(0.33) {
         return Arc::clone(chance.pick(shared));
     }
-    const DAY: i64 = 86_400;
     let begin = plan.from / 1_000_000;
     // Most are renewed a month before their end; some are forgotten, and a few of those end in these hours.
     let left = match chance.unit() {
@@ -225,9 +227,9 @@ fn certificate(
     let not_after = begin + left;
     let mut sha256 = Chance::of(plan.seed, 4, number);
     let made = Arc::new(Certificate {
-        sha256: (0..4).map(|_| format!("{:016x}", sha256.bits())).collect(),
+        sha256: format!("{:032x}{:032x}", sha256.wide(), sha256.wide()),
         subject: format!("CN={host}"),
-        issuer: *chance.pick(&ISSUERS),
+        issuer: chance.pick(&ISSUERS),
         names: format!("{host},www.{host}"),
         not_before: not_after - 90 * DAY,
         not_after,
