@@ -15,6 +15,7 @@ DOWN = col("outcome") == "down"
 HOUR = col("started_at").dt.truncate("1h").alias("hour")
 TARGET = ["pipeline", "target"]
 ATTEMPT = ["run_id", "seq"]
+PHASES = ["dns", "connect", "tls", "first_byte", "transfer"]
 
 
 def scan(results, table):
@@ -81,13 +82,13 @@ def percentiles(probes, checks):
 
 def slow_phase(probes, checks):
     """3. slow phase: where does the time go, region by region?"""
-    phases = ["dns", "connect", "tls", "first_byte", "transfer"]
-    lengths = pl.concat_list(f"{phase}_ms" for phase in phases)
+    means = [milliseconds(col(f"{phase}_us").mean()).alias(f"{phase}_ms") for phase in PHASES]
+    longest = pl.concat_list(f"{phase}_ms" for phase in PHASES).list.arg_max()
     return (
         probes.filter(UP)
         .group_by(region=col("labels").map.get("region"))
-        .agg(pl.len().alias("probes"), *(milliseconds(col(f"{phase}_us").mean()).alias(f"{phase}_ms") for phase in phases))
-        .with_columns(slowest=lengths.list.arg_max().replace_strict(dict(enumerate(phases)), return_dtype=pl.String))
+        .agg(pl.len().alias("probes"), *means)
+        .with_columns(slowest=longest.replace_strict(dict(enumerate(PHASES)), return_dtype=pl.String))
         .sort("region")
     )
 

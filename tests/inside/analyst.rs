@@ -1,7 +1,9 @@
 //! The analyst's path: a day's results, made by seed through the real writer, answer twelve questions, and three tools
 //! by their shipped files (`examples/ask-the-parquet`) give the same answers.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use probity::sink::Rotate;
@@ -10,6 +12,7 @@ use serde_json::Value;
 use crate::contract::{CHECKS, PROBES};
 use crate::python::{Python, leave_out, python_or_leave_out};
 use crate::results::{self, Plan};
+use crate::tree::root;
 
 const TOOLS: [&str; 3] = ["duckdb", "polars", "pandas"];
 
@@ -23,12 +26,15 @@ fn made(plan: &Plan, folder: &Path) {
     assert_eq!(summary.files_published, 8, "two tables, two days, two halves");
 }
 
-/// The Python readers with pandas, or nothing after having said why `test` is left out.
+/// The Python readers with pandas and matplotlib, or nothing after having said why `test` is left out.
 pub(crate) fn with_pandas(test: &str) -> Option<Python> {
     let python = python_or_leave_out(test)?;
-    let tried = std::process::Command::new(python.program()).args(["-c", "import pandas"]).output().unwrap();
+    let tried = Command::new(python.program()).args(["-c", "import pandas, matplotlib"]).output().unwrap();
     if !tried.status.success() {
-        leave_out(test, "pandas cannot be imported; `pip install pandas` brings it");
+        leave_out(
+            test,
+            "pandas or matplotlib cannot be imported; `pip install pandas matplotlib` brings both",
+        );
         return None;
     }
     Some(python)
@@ -102,6 +108,34 @@ fn three_tools_give_the_same_twelve_answers() {
     }
     expect_the_troubles(&duckdb);
     expect_types(&said["pandas_types"]);
+}
+
+/// The scripts as people start them: the whole of what they print, and the picture.
+#[test]
+fn the_scripts_run_as_they_are_told_to() {
+    let Some(python) = with_pandas("the_scripts_run_as_they_are_told_to") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    made(&TWO_DAYS, folder.path());
+    let run = |script: &str| {
+        let path = root().join("examples/ask-the-parquet").join(script);
+        let output = Command::new(python.program()).arg(path).current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{script}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for script in ["questions_polars.py", "questions_pandas.py"] {
+        let printed = run(script);
+        for number in 1..=12 {
+            assert!(
+                printed.contains(&format!("{number}. ")),
+                "{script} says nothing of question {number}: {printed}"
+            );
+        }
+        assert!(printed.contains("sa-east") && printed.contains("flapping"), "{script}: {printed}");
+    }
+    run("charts.py");
+    let picture = fs::read(folder.path().join("charts.png")).unwrap();
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{} bytes", picture.len());
 }
 
 /// `SCHEMA.md` promises these.

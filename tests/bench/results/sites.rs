@@ -229,7 +229,7 @@ fn certificate(
     let made = Arc::new(Certificate {
         sha256: format!("{:032x}{:032x}", sha256.wide(), sha256.wide()),
         subject: format!("CN={host}"),
-        issuer: chance.pick(&ISSUERS),
+        issuer: chance.pick::<&str>(&ISSUERS),
         names: format!("{host},www.{host}"),
         not_before: not_after - 90 * DAY,
         not_after,
