@@ -10,6 +10,7 @@ use probity::config::{Code, FromValue as _, json_schema, json_schema_with_elsewh
 use probity::model::{ErrorKind, Outcome};
 use probity::pipeline::{PipelineText, RunnerText};
 
+use crate::schema_page;
 use crate::tree::root;
 
 #[track_caller]
@@ -105,6 +106,11 @@ fn the_schema_is_fresh() {
         "pipelines/schema.json",
         &json_schema_with_elsewhere("A pipeline of Probity", &PipelineText::table_doc()),
     );
+}
+
+#[test]
+fn the_page_of_columns_is_fresh() {
+    is_fresh("examples/ask-the-parquet/SCHEMA.md", &schema_page::page());
 }
 
 #[test]

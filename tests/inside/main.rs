@@ -1,12 +1,17 @@
 //! The library, from inside: properties, simulations, golden files, layers, tidiness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod analyst;
 mod authors;
 #[path = "../hostile/bombs.rs"]
 mod bombs;
+mod compat_results;
 mod compile_bombs;
 mod compiling;
 mod components;
+#[path = "../support/contract.rs"]
+#[allow(dead_code, reason = "this test binary uses a part of it")]
+mod contract;
 mod contract_grown;
 mod contract_lock;
 mod contract_shape;
@@ -36,8 +41,14 @@ mod maintenance;
 mod records;
 mod reload_units;
 mod schedule;
+mod schema_page;
 mod simulation;
 mod tidy;
+#[path = "../support/python.rs"]
+#[allow(dead_code, reason = "this test binary uses a part of it")]
+mod python;
+#[path = "../bench/results/mod.rs"]
+mod results;
 #[path = "../support/timing.rs"]
 mod timing;
 mod tree;

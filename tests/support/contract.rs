@@ -49,6 +49,32 @@ impl Kind {
         }
     }
 
+    /// The type as pandas says it where Arrow's types are kept; a map goes on with its types.
+    pub(crate) fn pandas(self) -> &'static str {
+        match self {
+            Text => "string[pyarrow]",
+            Int64 => "int64[pyarrow]",
+            Int32 => "int32[pyarrow]",
+            Bool => "bool[pyarrow]",
+            Time => "timestamp[us, tz=UTC][pyarrow]",
+            TextMap => "map<string, string",
+            NumberMap => "map<string, double",
+        }
+    }
+
+    /// The type as Spark's `printSchema` says it.
+    pub(crate) fn spark(self) -> &'static str {
+        match self {
+            Text => "string",
+            Int64 => "long",
+            Int32 => "integer",
+            Bool => "boolean",
+            Time => "timestamp",
+            TextMap => "map<string,string>",
+            NumberMap => "map<string,double>",
+        }
+    }
+
     /// The type as an Arrow schema says it in Python; a map goes on with the names of its fields.
     pub(crate) fn pyarrow(self) -> &'static str {
         match self {
