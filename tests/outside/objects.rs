@@ -40,19 +40,25 @@ fn start(project: &Project, arguments: &[&str], bucket: &Bucket) -> Running {
     Running::start(with_credentials(project.with_data(arguments), &bucket.url()))
 }
 
+/// Stands for a file's content where it is compared.
+fn print(content: &[u8]) -> String {
+    format!("{:016x} {}", twox_hash::XxHash3_64::oneshot(content), content.len())
+}
+
 /// The finished files of this machine, by their path below the folder.
-fn local(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let below =
-        |path: PathBuf| (path.strip_prefix(folder).unwrap().display().to_string(), fs::read(&path).unwrap());
+fn local(folder: &Path) -> BTreeMap<String, String> {
+    let below = |path: PathBuf| {
+        (path.strip_prefix(folder).unwrap().display().to_string(), print(&fs::read(&path).unwrap()))
+    };
     parquet_files(folder).into_iter().map(below).collect()
 }
 
 /// The files of the bucket, by their key below a prefix; nothing else is there.
 #[track_caller]
-fn uploaded(bucket: &Bucket, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+fn uploaded(bucket: &Bucket, prefix: &str) -> BTreeMap<String, String> {
     let below = |(key, content): (String, Vec<u8>)| {
         let place = key.strip_prefix(prefix).unwrap_or_else(|| panic!("{key} is not below {prefix}"));
-        (place.to_owned(), content)
+        (place.to_owned(), print(&content))
     };
     bucket.objects().into_iter().map(below).collect()
 }
@@ -196,7 +202,7 @@ fn files_go_from_this_machine_once_the_bucket_has_them() {
     assert_eq!(local(&project.results()).into_keys().collect::<Vec<_>>(), [place.clone()]);
     let there = uploaded(&bucket, "acme-probes/");
     assert_eq!(there.len(), 4);
-    assert_eq!(there[place], b"something else");
+    assert_eq!(there[place], print(b"something else"));
     let (other, content) = kept.last_key_value().unwrap();
     assert_eq!(&there[other], content);
 }
@@ -230,7 +236,7 @@ fn a_large_file_goes_in_parts_and_appears_as_a_whole() {
 fn google_and_azure_get_the_same_files() {
     let server = Server::start();
     for (address, prefix, options) in [
-        ("gs://acme-probes/x", "acme-probes/x/", "base_url = \"URL\", skip_signature = \"true\""),
+        ("gs://acme-probes/x", "acme-probes/x/", "service_account_key = { env = \"ACCOUNT\" }"),
         (
             "az://probes/x",
             "probes/x/",
@@ -244,11 +250,17 @@ fn google_and_azure_get_the_same_files() {
         );
         let project = Project::with_pipeline(&pipeline(&server, &sink));
         let mut command = project.with_data(&["run", "--once"]);
-        command.env("KEY", "aHVudGVyMmh1bnRlcjI=");
+        let account = format!(
+            "{{\"gcs_base_url\": \"{}\", \"disable_oauth\": true, \"client_email\": \"\", \"private_key\": \"\", \
+             \"private_key_id\": \"{CANARY}\"}}",
+            bucket.url()
+        );
+        command.env("KEY", "aHVudGVyMmh1bnRlcjI=").env("ACCOUNT", account);
         let finished = Running::start(command).wait(LONG).expect_code(0);
         assert!(finished.stderr.contains("2 files uploaded"), "{}", finished.stderr);
         assert_eq!(uploaded(&bucket, prefix), local(&project.results()), "{address}");
         assert!(bucket.asked().iter().all(|asked| asked.only_new), "{address}: {:?}", bucket.asked());
+        expect_no_secret(&project, &finished.stderr);
     }
 }
 

@@ -180,7 +180,7 @@ fn answer(inside: &Inside, mood: Mood, head: &[String], body: Vec<u8>) -> String
     let mut words = head[0].split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap_or_default());
     let (key, query) = path.split_once('?').unwrap_or((path, ""));
-    let key = key.trim_start_matches('/').to_owned();
+    let key = decoded(key.trim_start_matches('/'));
     let only_new =
         header(head, "if-none-match").is_some() || header(head, "x-goog-if-generation-match") == Some("0");
     let asked = Asked { method: method.to_owned(), path: path.to_owned(), only_new };
@@ -227,6 +227,17 @@ fn answer(inside: &Inside, mood: Mood, head: &[String], body: Vec<u8>) -> String
         },
         _ => refusal(405, "MethodNotAllowed"),
     }
+}
+
+/// Without percent signs: `date%3D2026` is `date=2026`.
+fn decoded(key: &str) -> String {
+    let mut parts = key.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn done(headers: &str, body: &str) -> String {

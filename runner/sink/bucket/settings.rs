@@ -133,7 +133,13 @@ pub(super) fn open(
         );
     }
     let opened = match address.provider {
-        Provider::S3 => s3(address, settings, connector),
+        Provider::S3 => {
+            let [id, secret] = ["aws_access_key_id", "aws_secret_access_key"].map(|name| settings.get(name));
+            if id.is_some() != secret.is_some() {
+                return Err("access_key_id and secret_access_key belong together, and one of them is missing".to_owned());
+            }
+            s3(address, settings, connector)
+        }
         Provider::Google => google(address, settings, connector),
         Provider::Azure => {
             let has_account = ["azure_storage_account_name", "azure_account_name"]
@@ -150,7 +156,10 @@ pub(super) fn open(
         }
     };
     opened.map_err(|error| {
-        let mut reason = error.to_string();
+        let mut reason = match error {
+            object_store::Error::Generic { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
         settings.secrets().mask_in(&mut reason);
         reason
     })
@@ -244,7 +253,7 @@ mod tests {
     fn settings_that_do_not_fit_are_refused_without_secrets() {
         let canary = "hunter2-and-more";
         for (address, variables, part) in [
-            ("s3://acme", &[("AWS_SECRET_ACCESS_KEY", canary)][..], "access"),
+            ("s3://acme", &[("AWS_SECRET_ACCESS_KEY", canary)][..], "belong together"),
             ("s3://acme", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")], "without TLS"),
             ("az://probes", &[("AZURE_STORAGE_ACCOUNT_KEY", canary)], "storage account is missing"),
             ("gs://acme", &[("GOOGLE_SERVICE_ACCOUNT_KEY", canary)], ""),
