@@ -226,7 +226,8 @@ async fn d11_rows_of_a_removed_journal_are_written_anew() {
     fixture.write(4, Duration::ZERO);
     let spec = ParquetSpec::new(fixture.folder.path().join("results"));
     let (_signal, stop) = StopSignal::new(fixture.clock.clone());
-    let second = Store::open(&spec, "main", samples::RUN.into(), Arc::default(), stop).map(|_| ());
+    let clock = fixture.clock.clone();
+    let second = Store::open(&spec, "main", samples::RUN.into(), Arc::default(), stop, clock).map(|_| ());
     assert!(matches!(second, Err(SinkError::Locked { .. })), "the name is locked anew");
     assert_eq!(dates(&fixture.finish()), [(FIRST, &[1, 2, 3, 4][..])]);
 }
