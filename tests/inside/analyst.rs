@@ -2,7 +2,7 @@
 //! by their shipped files (`examples/ask-the-parquet`) give the same answers.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::contract::{CHECKS, PROBES};
 use crate::python::{Python, leave_out, python_or_leave_out};
 use crate::results::{self, Plan};
-use crate::tree::root;
+use crate::tree::{files, root};
 
 const TOOLS: [&str; 3] = ["duckdb", "polars", "pandas"];
 
@@ -24,6 +24,31 @@ fn made(plan: &Plan, folder: &Path) {
     let summary = results::write(plan, folder, rotate, |_| ());
     assert!(summary.rows >= plan.probes * 9 / 10 && summary.rows_lost == 0, "{summary:?}");
     assert_eq!(summary.files_published, 8, "two tables, two days, two halves");
+}
+
+/// Every finished file's content, by its path.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let results = folder.join("results");
+    let found = files(&results, &|path| path.extension().is_some_and(|ending| ending == "parquet"));
+    let read = |file: PathBuf| (file.strip_prefix(&results).unwrap().to_owned(), fs::read(&file).unwrap());
+    let mut contents: Vec<_> = found.into_iter().map(read).collect();
+    contents.sort();
+    contents
+}
+
+#[test]
+fn a_seed_gives_the_same_files_to_the_last_byte() {
+    let of_seed = |seed| {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan { targets: 20, probes: 400, hours: 2, seed, ..TWO_DAYS };
+        let summary = results::write(&plan, folder.path(), Rotate::default(), |_| ());
+        assert!(summary.rows >= 380 && summary.check_rows > summary.rows, "{summary:?}");
+        contents(folder.path())
+    };
+    let (one, again, other) = (of_seed(1), of_seed(1), of_seed(2));
+    assert_eq!(one.len(), 4, "two tables, two hours");
+    assert!(one == again, "the same seed gave other files");
+    assert!(one != other, "another seed gave the same files");
 }
 
 /// The Python readers with pandas and matplotlib, or nothing after having said why `test` is left out.
