@@ -16,6 +16,7 @@ use super::{Exit, OutputFormat, PipelineArgs, output, summary, validate};
 use crate::check::FileState;
 use crate::clock::Clock;
 use crate::config::{Diagnostics, parse_name};
+use crate::fetch::Canary;
 use crate::pipeline::{self, Built, Runner, RunnerOptions, StartError, Stop, StopSwitch};
 use crate::reload::{Follow, Loaded, Loader, ReloadReport, WatchMode, asking, follow};
 use crate::sink::{FollowerSpec, Format, OnFull, SinkError, StdoutSink};
@@ -104,6 +105,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
         runner,
         concurrency: settings.concurrency,
         body_memory: settings.body_memory,
+        canaries: settings.canaries,
         state,
         show,
         until: None,
@@ -155,6 +157,7 @@ pub(super) struct Job {
     pub(super) concurrency: Option<usize>,
     /// Bytes that bodies in flight may take; none means the default.
     pub(super) body_memory: Option<u64>,
+    pub(super) canaries: Vec<Canary>,
     /// Where the pipelines' checks remember, if not in memory.
     pub(super) state: Option<Arc<FileState>>,
     /// What is shown.
@@ -217,6 +220,7 @@ async fn start(job: Job, table: Option<Table>, stop: Stop) -> Result<Runner, Sta
         limit: job.limit,
         concurrency: job.concurrency,
         body_memory: job.body_memory,
+        canaries: job.canaries,
         grace: GRACE,
         state: job.state,
         follower: (show != Show::Nothing).then(|| {

@@ -4,7 +4,7 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -22,7 +22,7 @@ use crate::model::{ErrorKind, Failure};
 pub(super) struct Carried(pub(super) Failure);
 
 /// A fault that is ours whatever the stage.
-fn local(error: &io::Error) -> Option<Failure> {
+pub(super) fn local(error: &io::Error) -> Option<Failure> {
     let (kind, message) = match Errno::from_io_error(error)? {
         Errno::MFILE => (ErrorKind::LocalFds, "the runner has as many files open as it may"),
         Errno::NFILE => (ErrorKind::LocalFds, "the system has as many files open as it may"),
@@ -31,6 +31,21 @@ fn local(error: &io::Error) -> Option<Failure> {
         _ => return None,
     };
     Some(Failure::new(kind, message))
+}
+
+/// Why no connection can leave from an address that is to be ours.
+pub(super) fn source(error: &io::Error, source: IpAddr) -> Failure {
+    match Errno::from_io_error(error) {
+        // The system says so as well where there is no free port, which an address of ours always has.
+        Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT) => {
+            let message = format!("this machine has no address {source} to connect from (source_address)");
+            Failure::new(ErrorKind::LocalAddress, message)
+        }
+        _ => local(error).unwrap_or_else(|| {
+            let message = format!("no connection can leave from {source} (source_address): {error}");
+            Failure::new(ErrorKind::LocalAddress, message)
+        }),
+    }
 }
 
 /// Why no connection could be made to `address`.
@@ -241,6 +256,19 @@ fn http2(error: &h2::Error, stage: Stage, wire: &WireState, whom: &str) -> Failu
 /// Whether we ended a stream of HTTP/2 because of what came on it.
 pub(super) fn is_stream_ended_by_us(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| error.is_reset() && error.is_library())
+}
+
+/// Whether the other side has said that it did nothing about the request, so that it may be sent again at once
+/// (RFC 9113 sections 6.8 and 8.7): a server that is about to restart says so. To come back after
+/// `ENHANCE_YOUR_CALM` would not be calm.
+pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
+    let said = find::<h2::Error>(error).filter(|error| error.is_remote());
+    said.is_some_and(|error| match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => error.is_reset(),
+        // h2 gives it to streams above the last one that the other side took up.
+        Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+        _ => false,
+    })
 }
 
 /// Why a connection that spoke HTTP broke.

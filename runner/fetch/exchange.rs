@@ -82,6 +82,7 @@ pub(super) async fn send(
         Some(key) => shared.pool.take(key, clock.now()).await,
         None => None,
     };
+    let mut was_refused = false;
     loop {
         let reused = waiting.is_some();
         let (mut link, made) = match waiting.take() {
@@ -97,7 +98,10 @@ pub(super) async fn send(
             }
             Err(error) => {
                 let failure = http_failure(&error, progress);
-                if !(reused && is_stale(&failure, progress)) {
+                // Once: who turns every request away is not asked for ever.
+                let is_refused =
+                    classify::is_unprocessed(&error) && !std::mem::replace(&mut was_refused, true);
+                if !(reused && is_stale(&failure, progress) || is_refused) {
                     return Err(failure);
                 }
                 progress.start_over(clock.now());
@@ -331,6 +335,7 @@ async fn connect(
         pins: Arc::clone(&request.pins),
         chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
+        source_address: request.source_address,
         proxy: request.proxy_for(&outgoing.uri).cloned(),
         forwards: request.forwarding(&outgoing.uri).is_some(),
         several_writes: outgoing.is_https()

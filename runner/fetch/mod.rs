@@ -12,7 +12,8 @@
 //! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far),
-//! `classify` (which kind a failure is), `limits` (file descriptors), `retry` (whether there is another attempt), `fuzz`
+//! `classify` (which kind a failure is), `limits` (file descriptors), `retry` (whether there is another attempt),
+//! `canaries` (whether a failure may be our own network's), `fuzz`
 //! (what holds whatever the other side sends).
 
 mod config;
@@ -41,6 +42,7 @@ mod progress;
 mod classify;
 mod limits;
 mod retry;
+mod canaries;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
@@ -56,6 +58,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use self::budget::BodyMemory;
+use self::canaries::Canaries;
+pub use self::canaries::{CANARIES_MAX, Canary};
 pub use self::config::{
     AddressPolicyText, AddressesText, AuthText, BasicText, ConnectionText, DnsText, HttpVersionText,
     IpVersionText, NetworksText, OAuthStyleText, OAuthText, RequestText, RetryOnText, RetryText, TlsText,
@@ -113,6 +117,9 @@ pub struct FetcherConfig {
     /// Connections that probes may make beyond two each, over all of them: to further addresses of a name. At least
     /// 1. Default 1,024.
     pub spare_connections: usize,
+    /// Places that tell whether the runner's own network is there, at most [`CANARIES_MAX`]. Default none: every
+    /// failure is taken for what it looks like.
+    pub canaries: Vec<Canary>,
 }
 
 impl Default for FetcherConfig {
@@ -127,6 +134,7 @@ impl Default for FetcherConfig {
             body_memory: DEFAULT_BODY_MEMORY,
             idle_connections: DEFAULT_IDLE_CONNECTIONS,
             spare_connections: DEFAULT_SPARE_CONNECTIONS,
+            canaries: Vec::new(),
         }
     }
 }
@@ -159,6 +167,7 @@ struct Shared {
     pool: Pool,
     /// Connections of probes beyond the two that each is counted with.
     spare: Semaphore,
+    canaries: Canaries,
 }
 
 impl std::fmt::Debug for Shared {
@@ -180,6 +189,7 @@ impl Fetcher {
                 body_memory: BodyMemory::new(config.body_memory),
                 pool: Pool::new(config.idle_connections),
                 spare: Semaphore::new(config.spare_connections.clamp(1, Semaphore::MAX_PERMITS)),
+                canaries: Canaries::new(config.canaries.clone()),
             }),
         })
     }
@@ -191,6 +201,7 @@ impl Fetcher {
     }
 
     /// Sends `request` to `target_url` and reads the response, redirects included, until `deadline`.
+    /// A failure that may be our own network's comes some seconds later, where there are canaries to ask.
     pub async fn fetch(
         &self,
         request: &Request,
@@ -224,7 +235,17 @@ impl Fetcher {
         let failure = failure.map(|failure| progress.told(failure));
         progress.settle_hop(false, clock);
         progress.exchange.kept_headers = Arc::clone(&request.response_headers);
-        progress.finish(failure, clock.now())
+        let mut exchange = progress.finish(failure, clock.now());
+        self.blame_network(&mut exchange, began, clock).await;
+        exchange
+    }
+
+    /// Holds a failure of an exchange that began then against the canaries.
+    async fn blame_network(&self, exchange: &mut Exchange, began: Instant, clock: &Clock) {
+        let Some(failure) = exchange.failure.take() else { return };
+        let Shared { canaries, resolver, .. } = &*self.shared;
+        // Boxed: few need it, and the memory of every probe in flight would have room for it.
+        exchange.failure = Some(Box::pin(canaries.told(failure, began, resolver, clock)).await);
     }
 
     /// As [`Fetcher::fetch`], for a fetch within another one: of a type of its own, which that one can contain.
@@ -330,7 +351,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         tls::server_name_of(authority.host())
     };
     Ok(Outgoing {
-        uri,
+        uri: request.first_uri(uri),
         method: request.method.clone(),
         headers: None,
         body: request.body.clone(),

@@ -130,10 +130,14 @@ error_kinds! {
     RedirectInvalid = "redirect_invalid", Http, Down;
     /// A redirect from https to http, which is refused.
     RedirectDowngrade = "redirect_downgrade", Http, Down;
+    /// None of the runner's canaries could be reached either: its own network was gone.
+    RunnerOffline = "runner_offline", Local, Unknown;
     /// The runner has no file descriptor left.
     LocalFds = "local_fds", Local, Unknown;
     /// The runner has no local port left.
     LocalPorts = "local_ports", Local, Unknown;
+    /// The machine has no such address as the one that requests are to leave from.
+    LocalAddress = "local_address", Local, Unknown;
     /// The runner has no memory left for sockets, or for bodies.
     LocalMemory = "local_memory", Local, Unknown;
     /// The exchange met a limit of the runner that an honest target could meet.

@@ -20,8 +20,8 @@ use super::{Built, Merged, RunSummary, Stop};
 use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
 use crate::fetch::{
-    DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, DEFAULT_SPARE_CONNECTIONS, FetchSetupError, Fetcher,
-    FetcherConfig, raise_descriptor_limit,
+    Canary, DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, DEFAULT_SPARE_CONNECTIONS, FetchSetupError,
+    Fetcher, FetcherConfig, raise_descriptor_limit,
 };
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
 
@@ -51,6 +51,8 @@ pub struct RunnerOptions {
     pub concurrency: Option<usize>,
     /// Bytes that the bodies of all probes in flight may take; the fetcher's default without it.
     pub body_memory: Option<u64>,
+    /// Places that tell whether the runner's own network is there.
+    pub canaries: Vec<Canary>,
     /// How long probes in flight may go on at the end.
     pub grace: Duration,
     /// Where the checks of these pipelines remember: it is given its place in the runner's state folder.
@@ -125,6 +127,7 @@ impl Runner {
         let body_memory = options.body_memory.unwrap_or(DEFAULT_BODY_MEMORY);
         let fetching = FetcherConfig {
             body_memory,
+            canaries: options.canaries.clone(),
             // What a probe is counted with has room for both (`fetch/limits.rs`).
             idle_connections: DEFAULT_IDLE_CONNECTIONS.min(allowed / 2),
             spare_connections: DEFAULT_SPARE_CONNECTIONS.min(allowed / 2),
@@ -141,6 +144,7 @@ impl Runner {
         let checks = CheckPool::start(PoolSettings::default(), &options.clock);
         let stages = Arc::new(Stages {
             clock: options.clock.clone(),
+            run_id: run_id.as_str().into(),
             fetcher,
             checks: checks.map_err(|error| StartError::Checks(Arc::new(error)))?,
             recorder: Recorder::new(folders, &options.clock),

@@ -12,7 +12,7 @@ use crate::config::{
     Advice, ByteSize, Code, Context, Diagnostic, Diagnostics, Document, FromValue as _, Located, Place,
     config_table, parse_name,
 };
-use crate::fetch::{AddressPolicy, AddressPolicyText};
+use crate::fetch::{AddressPolicy, AddressPolicyText, CANARIES_MAX, Canary};
 
 /// The most probes in flight that can be asked for.
 const MOST: u64 = 100_000;
@@ -22,6 +22,19 @@ config_table! {
     pub struct RunnerText, "probity.toml" {
         /// What holds for all pipelines.
         defaults: DefaultsText,
+        /// The runner's own network.
+        network: NetworkText,
+    }
+}
+
+config_table! {
+    /// The runner's own network.
+    pub struct NetworkText, "[network] of probity.toml" {
+        /// Places that accept TCP connections whatever becomes of the targets, as `"host:port"`, at most 5: a name
+        /// server, the gateway, a site of somebody else's. When none of them can be reached, what fails is
+        /// `unknown` with `runner_offline` instead of `down`. They are asked only when probes fail, once a second at
+        /// most. A change takes a restart.
+        canaries: Option<Located<Vec<Canary>>>,
     }
 }
 
@@ -73,6 +86,8 @@ pub struct RunnerSettings {
     pub body_memory: Option<u64>,
     /// Which addresses may be connected to.
     pub address_policy: AddressPolicy,
+    /// Places that tell whether the runner's own network is there.
+    pub canaries: Vec<Canary>,
 }
 
 /// The settings of the runner that runs what the paths name. Problems: two such files, and all that is wrong in
@@ -145,8 +160,10 @@ fn two_files(first: &Path, second: &Path) -> Diagnostic {
 }
 
 fn read(file: &Path, note: &mut dyn FnMut(&Path), diagnostics: &mut Diagnostics) -> Option<RunnerSettings> {
-    let advice =
-        Advice { too_large: "it has one table, [defaults]", empty: "delete it, or give it [defaults]" };
+    let advice = Advice {
+        too_large: "it has two tables, [defaults] and [network]",
+        empty: "delete it, or give it [defaults]",
+    };
     let document = Document::read_with(file, advice, diagnostics)?;
     let mut found = Diagnostics::default();
     let settings = read_document(&document, &mut found);
@@ -180,6 +197,11 @@ fn read_document(document: &Document, diagnostics: &mut Diagnostics) -> Option<R
         runner,
         body_memory: body_memory.and_then(|size| enough_memory(&size, document, diagnostics)),
         address_policy: address_policy.map(AddressPolicy::from).unwrap_or_default(),
+        canaries: text
+            .network
+            .canaries
+            .map(|canaries| few(canaries, document, diagnostics))
+            .unwrap_or_default(),
     })
 }
 
@@ -212,6 +234,15 @@ fn in_flight(
     let message = "at least 1 and at most 100000 probes may be in flight";
     diagnostics.add(Diagnostic::error(Code::BadValue, number.place(document), message));
     None
+}
+
+/// The canaries; tells of too many.
+fn few(canaries: Located<Vec<Canary>>, document: &Document, diagnostics: &mut Diagnostics) -> Vec<Canary> {
+    if canaries.value.len() > CANARIES_MAX {
+        let message = format!("a runner has at most {CANARIES_MAX} canaries");
+        diagnostics.add(Diagnostic::error(Code::BadValue, canaries.place(document), message));
+    }
+    canaries.value
 }
 
 /// The memory for bodies; tells of one that is too small for one body of the default limit.
@@ -257,7 +288,7 @@ mod tests {
 
     #[test]
     fn it_stands_in_the_folder_or_beside_it() {
-        let text = "[defaults]\nconcurrency = 5\nper_host = 2\ndata = \"out\"\nrunner = \"eu-1\"\nbody_memory = \"32MiB\"\naddress_policy = \"public_only\"\n";
+        let text = "[defaults]\nconcurrency = 5\nper_host = 2\ndata = \"out\"\nrunner = \"eu-1\"\nbody_memory = \"32MiB\"\naddress_policy = \"public_only\"\n[network]\ncanaries = [\"gateway.example:443\"]\n";
         let all = RunnerSettings {
             concurrency: Some(5),
             per_host: Some(2),
@@ -265,6 +296,7 @@ mod tests {
             runner: Some("eu-1".to_owned()),
             body_memory: Some(32 << 20),
             address_policy: AddressPolicy::PublicOnly,
+            canaries: vec![Canary::parse("gateway.example:443").unwrap()],
         };
         let (found, told, noted) = read(&[("pipelines/probity.toml", text)]);
         assert_eq!((found, told.as_str()), (all.clone(), ""));

@@ -184,3 +184,40 @@ fn rows_in_a_maintenance_window_are_marked() {
     assert_eq!(rows.the_row("a")["in_maintenance"], true);
     assert_eq!(rows.the_row("b")["in_maintenance"], false);
 }
+
+#[test]
+fn n21_while_the_runner_is_offline_no_target_is_to_blame() {
+    let canary = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (server, place) = (Server::start(), canary.local_addr().unwrap());
+    let text = format!(
+        "[schedule]\nevery = \"1h\"\n[[sources]]\ntargets = [\n{{ name = \"gone\", url = \"http://127.0.0.1:1/\" }},\n\
+         {{ name = \"wrong\", url = \"{}\" }},\n{{ name = \"good\", url = \"{}\" }},\n]\n",
+        server.url("/status/500"),
+        server.url("/ok"),
+    );
+    let outcomes = |project: &Project| {
+        project.run(&["run", "--once"]).expect_code(1);
+        let rows = project.rows().probes;
+        let of = |target: &str| {
+            let row = rows.iter().find(|row| row["target"] == target).unwrap();
+            let text = |column: &str| row[column].as_str().map(str::to_owned);
+            (text("outcome").unwrap(), text("error_kind"), text("error_message"))
+        };
+        [of("gone"), of("wrong"), of("good")]
+    };
+    let project = || {
+        let project = Project::with_pipeline(&text);
+        project.write("probity.toml", format!("[network]\ncanaries = [\"127.0.0.1:2\", \"{place}\"]\n"));
+        project
+    };
+    let [gone, wrong, good] = outcomes(&project());
+    assert_eq!((gone.0.as_str(), gone.1.as_deref()), ("down", Some("connect_refused")));
+    assert_eq!((wrong.0.as_str(), good.0.as_str()), ("down", "up"));
+
+    drop(canary);
+    let [gone, wrong, good] = outcomes(&project());
+    assert_eq!((gone.0.as_str(), gone.1.as_deref()), ("unknown", Some("runner_offline")), "{gone:?}");
+    let told = gone.2.unwrap();
+    assert!(told.contains("none of its 2 canaries") && told.contains("refused"), "{told}");
+    assert_eq!((wrong.0.as_str(), good.0.as_str()), ("down", "up"), "an answer is an answer");
+}

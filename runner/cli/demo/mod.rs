@@ -56,6 +56,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Exit> {
             runner: "main".to_owned(),
             concurrency: None,
             body_memory: None,
+            canaries: Vec::new(),
             state: None,
             show: Show::Lines,
             until: args.length,

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use h2::Reason;
 use h2::server::{SendResponse, handshake};
@@ -151,6 +153,37 @@ async fn a_stream_that_is_reset_is_named() {
         let (exchange, _server) =
             against(http2(&[]), move |_, mut respond| async move { respond.send_reset(reason) }).await;
         assert_eq!(kind(&exchange), Some(expected), "{:?}", exchange.failure);
+    }
+}
+
+#[tokio::test]
+async fn n50_a_request_that_was_not_taken_up_is_sent_once_more() {
+    let goaway = |last: u8, reason: u8| frame(7, 0, 0, &[0, 0, 0, last, 0, 0, 0, reason]);
+    let refused = frame(3, 0, 1, &[0, 0, 0, 7]);
+    let cases = [
+        ("a goodbye", goaway(0, 0), 2, None),
+        ("a stream refused", refused, 2, None),
+        ("a goodbye after it was taken up", goaway(1, 0), 1, Some(ErrorKind::Timeout)),
+        ("a demand for calm", goaway(0, 11), 1, Some(ErrorKind::ConnectionClosed)),
+    ];
+    for (what, said, connections, expected) in cases {
+        let answer = [SETTINGS, &frame(1, 5, 1, &[STATUS_200])].concat();
+        let first = [SETTINGS, &said].concat();
+        let counted = Arc::new(AtomicUsize::new(0));
+        let count = counted.clone();
+        let server = Server::scripted(move |mut stream, _| {
+            let said = if count.fetch_add(1, Ordering::SeqCst) == 0 { first.clone() } else { answer.clone() };
+            async move {
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await;
+                let _ = stream.write_all(&said).await;
+                super::support::drain(&mut stream).await;
+            }
+        })
+        .await;
+        let given = RequestSpec { timeout: Duration::from_millis(500), ..http2(&[]) };
+        let exchange = fetch(given, &server.url("/")).await;
+        assert_eq!(kind(&exchange), expected, "{what}: {:?}", exchange.failure);
+        assert_eq!(counted.load(Ordering::SeqCst), connections, "{what}");
     }
 }
 
