@@ -4,6 +4,8 @@
 //! on would lose results silently, while the next start recovers every journalled one. Followers have
 //! threads of their own, which are given up at a stop's deadline.
 
+mod sender;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process;
@@ -13,13 +15,13 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
-use hyper::body::Bytes;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+pub use self::sender::{OnFull, ResultSender, SendRefused};
+use self::sender::{Queued, Waiting};
 use super::SinkError;
 use super::batch::{BatchBuilder, ResultBatch};
 use super::counters::{WriterCounters, add, read};
@@ -29,7 +31,6 @@ use super::parquet::store::{Rows, Store};
 use super::parquet::{ParquetSpec, StoreRules};
 use super::stop::{SinkClock, Stop, StopSignal};
 use crate::clock::Clock;
-use crate::model::{Exchange, ProbeResult};
 
 /// Results of one batch at most.
 const BATCH_ROWS: usize = 1_024;
@@ -76,53 +77,12 @@ pub struct Writer {
     done: oneshot::Receiver<WriterSummary>,
 }
 
-/// Hands results to a writer. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ResultSender {
-    queue: mpsc::Sender<Queued>,
-    counters: Arc<WriterCounters>,
-}
-
 /// How a writer that is at work shall go on: from a point in the order of its results.
 pub struct WriterChange {
     /// How files are written; nothing changes for a writer without files.
     pub rules: Option<StoreRules>,
     /// Who else gets results: those of a known name go on as they are.
     pub followers: Vec<FollowerSpec>,
-}
-
-/// What is in the queue.
-enum Queued {
-    Result(Box<Waiting>),
-    Change(Box<WriterChange>),
-}
-
-/// A result in the queue. Its body stays behind: a queue of bodies would have no bound in bytes.
-#[derive(Debug)]
-struct Waiting {
-    result: ProbeResult,
-    body_hash: Option<u64>,
-}
-
-/// What becomes of a result for which there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFull {
-    /// It waits.
-    #[default]
-    Block,
-    /// It is dropped and counted.
-    DropNewest,
-}
-
-/// Why a result was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum SendRefused {
-    /// The queue is full.
-    #[error("the sink's queue is full")]
-    Full,
-    /// The writer has been stopped.
-    #[error("the sink has been stopped")]
-    Stopped,
 }
 
 /// What a writer has done, at its end.
@@ -142,78 +102,6 @@ pub struct WriterSummary {
     pub files: Vec<PathBuf>,
     /// Journals that are left for the next start.
     pub journals_left: u64,
-}
-
-impl ResultSender {
-    /// Hands over a result; waits while the queue is full. Fails once the writer has been stopped.
-    pub async fn send(&self, result: ProbeResult) -> Result<(), SendRefused> {
-        let place = self.queue.reserve().await.map_err(|_| SendRefused::Stopped)?;
-        add(&self.counters.rows_accepted, 1);
-        place.send(Queued::Result(Box::new(Waiting::of(result))));
-        Ok(())
-    }
-
-    /// Hands over a result, or drops and counts it where the queue is full.
-    pub fn try_send(&self, result: ProbeResult) -> Result<(), SendRefused> {
-        let place = match self.queue.try_reserve() {
-            Ok(place) => place,
-            Err(TrySendError::Full(())) => {
-                add(&self.counters.rows_dropped, 1);
-                return Err(SendRefused::Full);
-            }
-            Err(TrySendError::Closed(())) => return Err(SendRefused::Stopped),
-        };
-        add(&self.counters.rows_accepted, 1);
-        place.send(Queued::Result(Box::new(Waiting::of(result))));
-        Ok(())
-    }
-
-    /// Hands over a result by a rule for a full queue. That results are dropped is told when it begins, and when
-    /// there is room again.
-    pub async fn offer(&self, result: ProbeResult, on_full: OnFull) -> Result<(), SendRefused> {
-        if on_full == OnFull::Block {
-            return self.send(result).await;
-        }
-        let sent = self.try_send(result);
-        let dropping = &self.counters.dropping;
-        let has_room = self.queue.capacity() * 2 >= self.queue.max_capacity();
-        if matches!(sent, Err(SendRefused::Full)) {
-            if !dropping.swap(true, Ordering::AcqRel) {
-                warn!("the queue of results is full: results are dropped, as on_full says");
-            }
-        } else if has_room && dropping.load(Ordering::Acquire) && dropping.swap(false, Ordering::AcqRel) {
-            let dropped = read(&self.counters.rows_dropped);
-            info!(dropped, "the queue of results has room again");
-        }
-        sent
-    }
-
-    /// Has the writer go on in another way, once it has written what came before. Fails once it has been
-    /// stopped.
-    pub async fn change(&self, change: WriterChange) -> Result<(), SendRefused> {
-        self.queue.send(Queued::Change(Box::new(change))).await.map_err(|_| SendRefused::Stopped)
-    }
-
-    /// What the writer counts.
-    pub fn counters(&self) -> &Arc<WriterCounters> {
-        &self.counters
-    }
-}
-
-impl Waiting {
-    /// Hashes the body here, on the many threads that send, rather than on the one that writes.
-    fn of(mut result: ProbeResult) -> Self {
-        let body_hash = result.exchange.body_xxh3();
-        if !result.exchange.body.is_empty() {
-            if let Some(exchange) = Arc::get_mut(&mut result.exchange) {
-                exchange.body = Bytes::new();
-            } else {
-                let exchange = Exchange::clone(&result.exchange);
-                result.exchange = Arc::new(Exchange { body: Bytes::new(), ..exchange });
-            }
-        }
-        Self { result, body_hash }
-    }
 }
 
 impl Writer {

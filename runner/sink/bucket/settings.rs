@@ -136,7 +136,10 @@ pub(super) fn open(
         Provider::S3 => {
             let [id, secret] = ["aws_access_key_id", "aws_secret_access_key"].map(|name| settings.get(name));
             if id.is_some() != secret.is_some() {
-                return Err("access_key_id and secret_access_key belong together, and one of them is missing".to_owned());
+                return Err(
+                    "access_key_id and secret_access_key belong together, and one of them is missing"
+                        .to_owned(),
+                );
             }
             s3(address, settings, connector)
         }
