@@ -151,7 +151,11 @@ pub(crate) fn quarantine(folders: &Folders, journal: &Path) -> Result<(), SinkEr
 pub(crate) fn journals(folders: &Folders) -> Result<Vec<PathBuf>, SinkError> {
     let folder = folders.journal();
     let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(SinkError::io("list", &folder))? {
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(SinkError::io("list", &folder))?,
+    };
+    for entry in entries {
         let path = entry.map_err(SinkError::io("list", &folder))?.path();
         if path.extension().is_some_and(|extension| extension == "journal") {
             found.push(path);

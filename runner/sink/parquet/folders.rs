@@ -120,7 +120,8 @@ impl Folders {
                 continue;
             };
             let other = self.of_runner(runner);
-            if other.journal().is_dir() {
+            // A loss of power may leave either one.
+            if other.journal().is_dir() || other.tmp().is_dir() {
                 found.push(other);
             }
         }
