@@ -111,12 +111,12 @@ fn stage(
     done: &mut Converted,
 ) -> Result<Option<(Staged, u64)>, SinkError> {
     let mut rows = reader.rows(scan, table)?;
-    let mut sorter = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
+    let mut collected = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
     while let Some((batch, bytes)) = rows.next_batch()? {
-        sorter.push(batch, bytes)?;
+        collected.push(batch, bytes)?;
     }
     done.skipped_frames += rows.undecodable;
-    let Some(mut sorted) = sorter.finish()? else { return Ok(None) };
+    let Some(mut sorted) = collected.finish()? else { return Ok(None) };
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
     let staged = encode(table, segment, &mut sorted, &mut staging)

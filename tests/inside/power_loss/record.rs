@@ -19,6 +19,8 @@ pub(super) struct Recording {
     pub(super) ops: Vec<Op>,
     /// Whether a line on stdout promises that its row survives.
     pub(super) told_is_safe: bool,
+    /// How often the binary was started.
+    pub(super) starts: usize,
 }
 
 /// A run to be recorded: what the pipeline says of its sink, and each start of the binary with its end.
@@ -102,7 +104,12 @@ fn record(workload: &Workload) -> Recording {
         child.wait().unwrap();
         log += &whole_log(&file, pid);
     }
-    Recording { name: workload.name, ops: parse(&log, &data), told_is_safe: workload.told_is_safe }
+    Recording {
+        name: workload.name,
+        ops: parse(&log, &data),
+        told_is_safe: workload.told_is_safe,
+        starts: workload.starts.len(),
+    }
 }
 
 /// How many files there are in the folders of all dates.
