@@ -115,12 +115,12 @@ fn stage(
     done: &mut Converted,
 ) -> Result<Option<(Staged, u64)>, SinkError> {
     let mut rows = reader.rows(scan, table)?;
-    let mut sorter = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
+    let mut collected = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
     while let Some((batch, bytes)) = rows.next_batch()? {
-        sorter.push(batch, bytes)?;
+        collected.push(batch, bytes)?;
     }
     done.skipped_frames += rows.undecodable;
-    let Some(mut sorted) = sorter.finish()? else { return Ok(None) };
+    let Some(mut sorted) = collected.finish()? else { return Ok(None) };
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
     let staged = encode(table, segment, &mut sorted, &mut staging)
@@ -155,7 +155,11 @@ pub(crate) fn quarantine(folders: &Folders, journal: &Path) -> Result<(), SinkEr
 pub(crate) fn journals(folders: &Folders) -> Result<Vec<PathBuf>, SinkError> {
     let folder = folders.journal();
     let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(SinkError::io("list", &folder))? {
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(SinkError::io("list", &folder))?,
+    };
+    for entry in entries {
         let path = entry.map_err(SinkError::io("list", &folder))?.path();
         if path.extension().is_some_and(|extension| extension == "journal") {
             found.push(path);

@@ -182,7 +182,9 @@ impl Folders {
     /// Other runners that left something under the same state root for the same results folder.
     pub(crate) fn other_runners(&self) -> io::Result<Vec<Self>> {
         let names = self.runner_names()?.into_iter().filter(|name| *name != self.runner);
-        Ok(names.map(|name| self.of_runner(&name)).filter(|other| other.journal().is_dir()).collect())
+        let others = names.map(|name| self.of_runner(&name));
+        // A loss of power may leave either one.
+        Ok(others.filter(|other| other.journal().is_dir() || other.tmp().is_dir()).collect())
     }
 
     /// The names of all runners under the same state root, in no order.

@@ -12,6 +12,8 @@
 //! - nothing is there that was never written, or twice;
 //! - the start ends and leaves no journal behind but in quarantine.
 //!
+//! Then the recording is changed as if the program had a mistake (`mutants.rs`), each of which has to be found.
+//!
 //! `PROBITY_CRASH_STATES` says how many states are tried (600), `PROBITY_SEED` with which chance:
 //!
 //! ```sh
@@ -20,6 +22,7 @@
 
 mod disk;
 mod judge;
+mod mutants;
 mod record;
 mod trace;
 
@@ -71,6 +74,10 @@ struct Tally {
 }
 
 const SHOWN_FAILURES: usize = 5;
+/// After so many failures, enough is known.
+const ENOUGH_FAILURES: usize = 100;
+/// States in which a mistake has to be found.
+const MUTANT_STATES: usize = 1_000;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
@@ -97,7 +104,7 @@ fn d3_a_loss_of_power_costs_nothing_that_was_promised() {
     for recording in &recordings {
         let truth = Truth::of(recording);
         assert!(truth.rows() >= 8 && truth.promised() >= 8, "{}: too little was done", recording.name);
-        let tally = try_states(recording, &truth, states.div_ceil(recordings.len()), seed);
+        let tally = try_states(recording, &truth, states.div_ceil(recordings.len()), seed, ENOUGH_FAILURES);
         say(&format!(
             "power loss, {}: {} operations, {} rows, {} states, {} distinct, {} with a journal in quarantine, \
              {} failures (PROBITY_SEED={seed})",
@@ -113,10 +120,18 @@ fn d3_a_loss_of_power_costs_nothing_that_was_promised() {
         failures.extend(shown.map(|failure| format!("{}: {failure}", recording.name)));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let recording = recordings.iter().find(|recording| recording.starts > 1).unwrap();
+    for (name, ops) in mutants::mutants(&recording.ops) {
+        let mutant = Recording { name, ops, ..*recording };
+        let tally = try_states(&mutant, &Truth::of(&mutant), MUTANT_STATES, seed, 1);
+        let found = tally.failures.first().and_then(|failure| failure.lines().next());
+        say(&format!("power loss, {name}: found after {} states: {found:?}", tally.states));
+        assert!(found.is_some(), "{name}: not found (PROBITY_SEED={seed})");
+    }
 }
 
 /// Tries states after every operation, so many in all, or a few more. Threads take turns.
-fn try_states(recording: &Recording, truth: &Truth, states: usize, seed: u64) -> Tally {
+fn try_states(recording: &Recording, truth: &Truth, states: usize, seed: u64, enough: usize) -> Tally {
     let each = states.div_ceil(recording.ops.len() + 1);
     let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let tally = Mutex::new(Tally::default());
@@ -130,7 +145,7 @@ fn try_states(recording: &Recording, truth: &Truth, states: usize, seed: u64) ->
                         disk.apply(&recording.ops[ops - 1]);
                     }
                     if ops % workers == worker {
-                        try_here(&disk, truth, ops, each, seed, tally);
+                        try_here(&disk, truth, (ops, each), seed, enough, tally);
                     }
                 }
             });
@@ -139,7 +154,14 @@ fn try_states(recording: &Recording, truth: &Truth, states: usize, seed: u64) ->
     tally.into_inner().unwrap()
 }
 
-fn try_here(disk: &Disk, truth: &Truth, ops: usize, states: usize, seed: u64, tally: &Mutex<Tally>) {
+fn try_here(
+    disk: &Disk,
+    truth: &Truth,
+    (ops, states): (usize, usize),
+    seed: u64,
+    enough: usize,
+    tally: &Mutex<Tally>,
+) {
     let mut chance = Chance::new(seed ^ (ops as u64) << 32);
     for _ in 0..states {
         let luck = chance.luck();
@@ -148,6 +170,9 @@ fn try_here(disk: &Disk, truth: &Truth, ops: usize, states: usize, seed: u64, ta
         (ops, &left).hash(&mut hasher);
         let is_new = {
             let mut tally = tally.lock().unwrap();
+            if tally.failures.len() >= enough {
+                return;
+            }
             tally.states += 1;
             tally.distinct.insert(hasher.finish())
         };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub(super) struct Recording {
     pub(super) ops: Vec<Op>,
     /// Whether a line on stdout promises that its row survives.
     pub(super) told_is_safe: bool,
+    /// How often the binary was started.
+    pub(super) starts: usize,
 }
 
 /// A run to be recorded: what the pipeline says of its sink, and each start of the binary with its end.
@@ -33,7 +35,8 @@ struct Workload {
 #[derive(Clone, Copy)]
 enum End {
     Alone,
-    After(Duration, Signal),
+    /// Once so many files are published.
+    AtFiles(usize, Signal),
 }
 
 const LINES: &[&str] = &["run", "--format", "json"];
@@ -48,16 +51,13 @@ const WORKLOADS: [Workload; 3] = [
         name: "a sync a batch, a kill, and the next start",
         sink: "fsync = \"each\"\nrotate = { every = \"1s\", rows = 8 }",
         told_is_safe: true,
-        starts: &[
-            (LINES, End::After(Duration::from_millis(2_300), Signal::KILL)),
-            (LINES, End::After(Duration::from_millis(1_500), Signal::TERM)),
-        ],
+        starts: &[(LINES, End::AtFiles(5, Signal::KILL)), (LINES, End::AtFiles(9, Signal::TERM))],
     },
     Workload {
         name: "a sync a second",
         sink: "rotate = { every = \"3s\", rows = 60 }",
         told_is_safe: false,
-        starts: &[(LINES, End::After(Duration::from_millis(5_500), Signal::TERM))],
+        starts: &[(LINES, End::AtFiles(4, Signal::TERM))],
     },
 ];
 
@@ -87,8 +87,16 @@ fn record(workload: &Workload) -> Recording {
         let mut child = traced(&project, &data, &file, arguments);
         match end {
             End::Alone => {}
-            End::After(time, signal) => {
-                thread::sleep(*time);
+            End::AtFiles(files, signal) => {
+                let begin = Instant::now();
+                while published(&data) < *files {
+                    assert!(
+                        begin.elapsed() < Duration::from_mins(1),
+                        "no {files} files of {}",
+                        workload.name
+                    );
+                    thread::sleep(Duration::from_millis(10));
+                }
                 kill_process(Pid::from_child(&child), *signal).unwrap();
             }
         }
@@ -96,7 +104,20 @@ fn record(workload: &Workload) -> Recording {
         child.wait().unwrap();
         log += &whole_log(&file, pid);
     }
-    Recording { name: workload.name, ops: parse(&log, &data), told_is_safe: workload.told_is_safe }
+    Recording {
+        name: workload.name,
+        ops: parse(&log, &data),
+        told_is_safe: workload.told_is_safe,
+        starts: workload.starts.len(),
+    }
+}
+
+/// How many files there are in the folders of all dates.
+fn published(data: &Path) -> usize {
+    let below =
+        |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let tables = below(data.join("results"));
+    tables.flat_map(below).flat_map(below).count()
 }
 
 /// Eight targets: most are well, one has a fault, at one nobody listens.

@@ -10,12 +10,12 @@ use crate::sink::samples;
 fn sorted(table: Table, frames: &[RecordBatch], frames_in_memory: u64) -> (RecordBatch, u64) {
     let folder = tempfile::tempdir().unwrap();
     let folders = Folders::new(&folder.path().join("results"), "main").unwrap();
-    let mut sorter =
+    let mut collected =
         Sorter::new(table, &folders, "x", frames.len() as u64).with_chunk_limit(frames_in_memory);
     for frame in frames {
-        sorter.push(frame.clone(), 1).unwrap();
+        collected.push(frame.clone(), 1).unwrap();
     }
-    let mut sorted = sorter.finish().unwrap().unwrap();
+    let mut sorted = collected.finish().unwrap().unwrap();
     let mut parts = Vec::new();
     while let Some(rows) = sorted.next_rows().unwrap() {
         assert!(rows.num_rows() <= ROWS_AT_A_TIME);
