@@ -127,15 +127,15 @@ mod tests {
         };
         let (first, second, left) = (published(&own, "a"), published(&own, "b"), published(&once, "c"));
         published(&living, "d");
-        let (one, two) = (spec("s3://acme/one", false), spec("s3://acme/two", false));
+        let (here, two) = (spec("s3://acme/one", false), spec("s3://acme/two", false));
         let all = [first.clone(), second.clone(), left.clone()];
-        assert_eq!(find(&own, &one).unwrap(), all);
-        confirm(&own, &one, &first).unwrap();
-        confirm(&once, &one, &left).unwrap();
-        assert_eq!(find(&own, &one).unwrap(), [second.clone()]);
+        assert_eq!(find(&own, &here).unwrap(), all);
+        confirm(&own, &here, &first).unwrap();
+        confirm(&once, &here, &left).unwrap();
+        assert_eq!(find(&own, &here).unwrap(), [second.clone()]);
         assert_eq!(find(&own, &two).unwrap(), all, "another bucket has nothing yet");
         fs::remove_file(own.results.join(&second.place)).unwrap();
-        assert_eq!(find(&own, &one).unwrap(), []);
+        assert_eq!(find(&own, &here).unwrap(), []);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl ResultSender {
 
 impl Waiting {
     /// Hashes the body here, on the many threads that send, rather than on the one that writes.
-    fn of(mut result: ProbeResult) -> Self {
+    pub(super) fn of(mut result: ProbeResult) -> Self {
         let body_hash = result.exchange.body_xxh3();
         if !result.exchange.body.is_empty() {
             if let Some(exchange) = Arc::get_mut(&mut result.exchange) {

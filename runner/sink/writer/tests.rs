@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::clock::UnixNanos;
+use crate::model::ProbeResult;
 use crate::sink::follow::Follower;
 use crate::sink::parquet::lock::{Lock, Locking};
 use crate::sink::parquet::recover::JournalReader;
