@@ -33,11 +33,15 @@ impl Fetcher {
             exchange.address_index = request.all_addresses.then_some(0);
             return vec![then(exchange).await];
         };
+        let began = clock.now();
         // Boxed: few need it, and the memory of every probe in flight would have room for it.
         let resolving = Box::pin(self.resolve_first(request, &uri, &name, deadline, clock));
         let (answer, dns) = match resolving.await {
             Ok(resolved) => resolved,
-            Err(exchange) => return vec![then(*exchange).await],
+            Err(mut exchange) => {
+                self.blame_network(&mut exchange, began, clock).await;
+                return vec![then(*exchange).await];
+            }
         };
         let each = answer.addresses.into_iter().enumerate().map(|(index, address)| {
             let chosen = Chosen { address, dns, answers: answer.found };

@@ -4,7 +4,7 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -31,6 +31,21 @@ pub(super) fn local(error: &io::Error) -> Option<Failure> {
         _ => return None,
     };
     Some(Failure::new(kind, message))
+}
+
+/// Why no connection can leave from an address that is to be ours.
+pub(super) fn source(error: &io::Error, source: IpAddr) -> Failure {
+    match Errno::from_io_error(error) {
+        // The system says so as well where there is no free port, which an address of ours always has.
+        Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT) => {
+            let message = format!("this machine has no address {source} to connect from (source_address)");
+            Failure::new(ErrorKind::LocalAddress, message)
+        }
+        _ => local(error).unwrap_or_else(|| {
+            let message = format!("no connection can leave from {source} (source_address): {error}");
+            Failure::new(ErrorKind::LocalAddress, message)
+        }),
+    }
 }
 
 /// Why no connection could be made to `address`.

@@ -1,6 +1,7 @@
 //! The table of a pipeline file that says how each target is asked.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -25,6 +26,11 @@ config_table! {
         headers: BTreeMap<String, Located<Hidden>>,
         /// Who asks.
         auth: Option<Located<AuthText>>,
+        /// A header, such as `"x-request-id"`, that tells the requests of each attempt from all others: its value is
+        /// `<run_id>-<probe_seq>-<attempt>`, so that lines of the server's log can be joined with rows.
+        request_id_header: Option<Located<String>>,
+        /// A parameter that is added to the URL's query with that value, so that no cache answers.
+        cache_buster: Option<Located<String>>,
         /// The body to send. Without a header `content-type`, the type of a body is guessed: JSON, text or
         /// bytes.
         body: Option<Located<Hidden>>,
@@ -62,6 +68,9 @@ config_table! {
         connection: ConnectionText = r#""fresh""#,
         /// Which IP version is used.
         ip_version: IpVersionText = r#""any""#,
+        /// The address of this machine that connections leave from, where it has several; targets are then reached by
+        /// its IP version only. Where the machine has no such address, they are `unknown` with `local_address`.
+        source_address: Option<Located<IpAddr>>,
         /// Who is asked for addresses.
         dns: DnsText,
         /// Which addresses of a target's name are asked.
@@ -281,6 +290,22 @@ impl FromValue for Network {
     fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
         let text = String::from_value(value, context)?;
         Self::parse(&text).map_err(|reason| context.bad_value(value.span(), reason, None)).ok()
+    }
+}
+
+impl FromValue for IpAddr {
+    fn type_text() -> String {
+        "IP address".to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    fn from_value(value: &Spanned<DeValue<'_>>, context: &mut Context<'_>) -> Option<Self> {
+        let text = String::from_value(value, context)?;
+        let reason = "this is no IP address: \"192.0.2.7\", \"2001:db8::7\"";
+        text.parse().map_err(|_| context.bad_value(value.span(), reason, None)).ok()
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tower_service::Service;
 
 use super::carrier::Carrier;
@@ -39,6 +39,8 @@ pub(super) struct Dialer {
     /// The one address to connect to, where it has been chosen.
     pub(super) chosen: Option<Chosen>,
     pub(super) address_policy: Arc<AddressPolicy>,
+    /// The address of this machine to connect from.
+    pub(super) source_address: Option<IpAddr>,
     /// The proxy to go through.
     pub(super) proxy: Option<Arc<Proxy>>,
     /// Whether the proxy is sent the request itself, instead of carrying a connection.
@@ -146,7 +148,11 @@ impl Dialer {
     async fn connect(&self, address: SocketAddr) -> Result<(TcpStream, SocketAddr), Failure> {
         self.wire.lock().remote_addr = Some(address);
         self.permit(address)?;
-        match TcpStream::connect(address).await {
+        let connecting = match self.source_address {
+            None => TcpStream::connect(address).await,
+            Some(source) => bound(source)?.connect(address).await,
+        };
+        match connecting {
             Ok(stream) => Ok((stream, address)),
             Err(error) => Err(classify::connect(&error, address)),
         }
@@ -204,6 +210,18 @@ impl Dialer {
             }
         }
     }
+}
+
+/// A socket that connects from an address of this machine's own.
+fn bound(source: IpAddr) -> Result<TcpSocket, Failure> {
+    let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        // A port is chosen here already, without regard to where to: others may use it as well.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        Ok(socket)
+    });
+    bound.map_err(|error| classify::source(&error, source))
 }
 
 /// Where a URL leads, as far as it can be told without a resolver.

@@ -335,6 +335,7 @@ async fn connect(
         pins: Arc::clone(&request.pins),
         chosen: outgoing.chosen,
         address_policy: Arc::clone(&request.address_policy),
+        source_address: request.source_address,
         proxy: request.proxy_for(&outgoing.uri).cloned(),
         forwards: request.forwarding(&outgoing.uri).is_some(),
         several_writes: outgoing.is_https()

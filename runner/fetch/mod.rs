@@ -236,11 +236,16 @@ impl Fetcher {
         progress.settle_hop(false, clock);
         progress.exchange.kept_headers = Arc::clone(&request.response_headers);
         let mut exchange = progress.finish(failure, clock.now());
-        if let Some(failure) = exchange.failure.take() {
-            let Shared { canaries, resolver, .. } = &*self.shared;
-            exchange.failure = Some(canaries.told(failure, began, resolver, clock).await);
-        }
+        self.blame_network(&mut exchange, began, clock).await;
         exchange
+    }
+
+    /// Holds a failure of an exchange that began then against the canaries.
+    async fn blame_network(&self, exchange: &mut Exchange, began: Instant, clock: &Clock) {
+        let Some(failure) = exchange.failure.take() else { return };
+        let Shared { canaries, resolver, .. } = &*self.shared;
+        // Boxed: few need it, and the memory of every probe in flight would have room for it.
+        exchange.failure = Some(Box::pin(canaries.told(failure, began, resolver, clock)).await);
     }
 
     /// As [`Fetcher::fetch`], for a fetch within another one: of a type of its own, which that one can contain.
@@ -346,7 +351,7 @@ fn first_request(request: &Request, target_url: &str) -> Result<Outgoing, Failur
         tls::server_name_of(authority.host())
     };
     Ok(Outgoing {
-        uri,
+        uri: request.first_uri(uri),
         method: request.method.clone(),
         headers: None,
         body: request.body.clone(),

@@ -215,6 +215,7 @@ impl OAuth {
             http_version: HttpVersions::Auto,
             reuses_connections: None,
             oauth: None,
+            first_query: None,
             ..request.clone()
         }
     }

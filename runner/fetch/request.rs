@@ -4,9 +4,10 @@
 //! the user names (a body, a CA bundle) are read by whoever builds the spec.
 
 mod error;
+mod marks;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use http::{Method, Uri};
 use hyper::body::Bytes;
 
 pub use self::error::RequestError;
+use self::marks::Marks;
 use super::oauth::{OAuth, OAuthSpec};
 use super::pins::Pins;
 use super::policy::AddressPolicy;
@@ -97,6 +99,13 @@ pub struct RequestSpec {
     pub no_proxy: Vec<String>,
     /// Where a token comes from that is sent with every request. Default none.
     pub oauth: Option<OAuthSpec>,
+    /// The address of this machine that connections leave from; only targets of its family can be reached then.
+    /// Default what the system chooses.
+    pub source_address: Option<IpAddr>,
+    /// A header that tells each attempt's request from all others. Default none.
+    pub request_id_header: Option<String>,
+    /// A parameter of the first request's query that does the same, for caches. Default none.
+    pub cache_buster: Option<String>,
 }
 
 impl fmt::Debug for RequestSpec {
@@ -147,6 +156,9 @@ impl Default for RequestSpec {
             proxy_url: None,
             no_proxy: Vec::new(),
             oauth: None,
+            source_address: None,
+            request_id_header: None,
+            cache_buster: None,
         }
     }
 }
@@ -240,6 +252,10 @@ pub struct Request {
     pub(super) address_policy: Arc<AddressPolicy>,
     pub(super) proxy: Option<Arc<Proxy>>,
     pub(super) oauth: Option<Arc<OAuth>>,
+    pub(super) source_address: Option<IpAddr>,
+    pub(super) marks: Marks,
+    /// What marks the first request in its query.
+    pub(super) first_query: Option<String>,
 }
 
 impl Request {
@@ -269,6 +285,9 @@ impl Request {
             proxy_url,
             no_proxy,
             oauth,
+            source_address,
+            request_id_header,
+            cache_buster,
         } = spec;
         let mut problems = Vec::new();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| {
@@ -289,6 +308,8 @@ impl Request {
         }
         let proxy = Proxy::build(proxy_url.as_deref(), &no_proxy, &mut problems);
         let oauth = oauth.and_then(|spec| OAuth::build(spec).map_err(|problem| problems.push(problem)).ok());
+        let ip_version = version_from(source_address, ip_version, &mut problems);
+        let marks = Marks::build(request_id_header, cache_buster, &mut problems);
         let tls = tls::template(&tls).map_err(|error| problems.push(error)).ok();
         match tls {
             Some(tls) if problems.is_empty() => Ok(Self {
@@ -316,6 +337,9 @@ impl Request {
                 address_policy: Arc::new(address_policy),
                 proxy: proxy.map(Arc::new),
                 oauth: oauth.map(Arc::new),
+                source_address,
+                marks,
+                first_query: None,
             }),
             _ => Err(problems),
         }
@@ -386,6 +410,19 @@ fn build_headers(
         headers.entry(header::CONNECTION).or_insert(HeaderValue::from_static("close"));
     }
     headers
+}
+
+/// Which addresses can be reached from a source address.
+fn version_from(source: Option<IpAddr>, wanted: IpVersion, problems: &mut Vec<RequestError>) -> IpVersion {
+    let version = match source {
+        None => return wanted,
+        Some(IpAddr::V4(_)) => IpVersion::V4,
+        Some(IpAddr::V6(_)) => IpVersion::V6,
+    };
+    if wanted != IpVersion::Any && wanted != version {
+        problems.push(RequestError::SourceAddress);
+    }
+    version
 }
 
 /// The headers that rows keep, each once.

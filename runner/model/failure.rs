@@ -136,6 +136,8 @@ error_kinds! {
     LocalFds = "local_fds", Local, Unknown;
     /// The runner has no local port left.
     LocalPorts = "local_ports", Local, Unknown;
+    /// The machine has no such address as the one that requests are to leave from.
+    LocalAddress = "local_address", Local, Unknown;
     /// The runner has no memory left for sockets, or for bodies.
     LocalMemory = "local_memory", Local, Unknown;
     /// The exchange met a limit of the runner that an honest target could meet.

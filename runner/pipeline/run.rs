@@ -78,8 +78,9 @@ pub(super) async fn run(
                     let judgement = stages.checks.judge(checks, observed, deadline).await;
                     Judged::new(exchange, judgement)
                 };
+                let request = request.marked(|| attempt.id(&stages));
                 let mut judged =
-                    stages.fetcher.fetch_each(request, url, deadline, &stages.clock, judge).await;
+                    stages.fetcher.fetch_each(&request, url, deadline, &stages.clock, judge).await;
                 // Does it decide, or is there another attempt? What checks remember is kept of the last one.
                 let Some(deciding) = Judged::put_deciding_last(&mut judged) else {
                     return Landed::without_row();

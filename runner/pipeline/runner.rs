@@ -144,6 +144,7 @@ impl Runner {
         let checks = CheckPool::start(PoolSettings::default(), &options.clock);
         let stages = Arc::new(Stages {
             clock: options.clock.clone(),
+            run_id: run_id.as_str().into(),
             fetcher,
             checks: checks.map_err(|error| StartError::Checks(Arc::new(error)))?,
             recorder: Recorder::new(folders, &options.clock),

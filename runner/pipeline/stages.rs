@@ -17,6 +17,8 @@ use crate::model::{Outcome, ProbeResult};
 pub struct Stages {
     /// Where time is read.
     pub clock: Clock,
+    /// The identity of this run.
+    pub run_id: Arc<str>,
     /// Stage 3.
     pub fetcher: Fetcher,
     /// Stage 4.

@@ -1,6 +1,6 @@
 //! What a target gets to see of a request: its body and its type, and who asks.
 
-use crate::support::{Project, Server};
+use crate::support::{LONG, Project, Running, Server};
 
 /// The value of a header of a request, and its body.
 fn seen(server: &Server, path: &str, header: &str) -> (Option<String>, String) {
@@ -70,4 +70,68 @@ fn h21_k1_who_asks_is_sent_and_never_shown() {
     for secret in ["hunter2", "tok3n", "YW5uOmh1bnRlcjI"] {
         assert!(!told.contains(secret), "{secret}: {told}");
     }
+}
+
+#[test]
+fn h23_h28_requests_bear_what_joins_them_with_rows() {
+    let server = Server::start();
+    let url = server.url("");
+    let project = Project::with_pipeline(&format!(
+        "[request]\nrequest_id_header = \"X-Request-Id\"\ncache_buster = \"cb\"\nheaders = {{ host = \"shop.example\" }}\n\
+         retry = {{ attempts = 2, backoff = \"10ms\" }}\n[[sources]]\ntargets = [\"{url}/redirect/ok\", \"{url}/status/503?a=b\"]\n"
+    ));
+    project.run(&["run", "--once"]).expect_code(1);
+    let rows = project.rows().probes;
+    let mut expected: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{}-{}-{}", row["run_id"].as_str().unwrap(), row["probe_seq"], row["attempt"]))
+        .collect();
+    expected.sort();
+    assert_eq!(expected.len(), 3, "one attempt, and two of the probe that is tried again");
+    let mut sent = Vec::new();
+    for request in server.requests() {
+        let of = |name: &str| {
+            let values = request.headers.iter().filter_map(|line| line.split_once(": "));
+            values
+                .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+                .next()
+        };
+        let id = of("x-request-id").unwrap();
+        match request.path.as_str() {
+            // A redirect is followed as it is told.
+            path if path.starts_with("/ok") => assert!(expected.contains(&id)),
+            path => {
+                let query = if path.starts_with("/status") { "?a=b&cb=" } else { "?cb=" };
+                assert!(path.ends_with(&format!("{query}{id}")), "{path}");
+                sent.push(id);
+            }
+        }
+        assert_eq!(of("host").as_deref(), Some("shop.example"));
+    }
+    sent.sort();
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn h30_connections_leave_from_the_address_that_is_given() {
+    let server = Server::start();
+    let probe = |source: &str| {
+        let project = Project::with_pipeline(&format!(
+            "[request]\nsource_address = \"{source}\"\n[[sources]]\ntargets = [\"{}\"]\n",
+            server.url("/ok")
+        ));
+        let run = project.run(&["run", "--once"]);
+        let row = project.rows().probes.remove(0);
+        (run, row["outcome"].as_str().unwrap().to_owned(), row["error_kind"].as_str().map(str::to_owned))
+    };
+    assert_eq!(probe("127.0.0.7").1, "up");
+    // An address of no machine (RFC 5737).
+    let (_, outcome, kind) = probe("192.0.2.7");
+    assert_eq!((outcome.as_str(), kind.as_deref()), ("unknown", Some("local_address")));
+    let project = Project::with_pipeline(
+        "[request]\nsource_address = \"eth7\"\n[[sources]]\ntargets = [\"http://127.0.0.1:1/\"]\n",
+    );
+    let told = Running::start(project.command(&["validate"])).wait(LONG).expect_code(78).stderr.clone();
+    assert!(told.contains("pipelines/shop.toml:2:18") && told.contains("no IP address"), "{told}");
 }

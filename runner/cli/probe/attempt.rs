@@ -97,7 +97,7 @@ impl Attempt {
             is_listed: subject.is_listed,
             body_xxh3,
             body: row.exchange.head.is_some().then(|| Body::of(&seen)),
-            path: path_of(&row.target.url),
+            path: path_of(first_url(&row)),
             request_headers: headers(&subject.request, has_token, &row.target.url, secrets),
             request_body_bytes: subject.request.body().map(hyper::body::Bytes::len),
             timeout: subject.request.timeout(),
@@ -203,6 +203,13 @@ fn mask_locations(headers: &mut HeaderMap, secrets: &SecretTexts) {
 }
 
 /// The path and query of a URL that may be shown; the whole of what is none.
+/// The URL of the first request, as it was sent.
+fn first_url(row: &ProbeResult) -> &str {
+    let ProbeResult { exchange, target, .. } = row;
+    let first = exchange.hops.first().map(|hop| hop.url.as_str());
+    first.or(exchange.final_url.as_deref()).unwrap_or(&target.url)
+}
+
 fn path_of(url: &str) -> String {
     let Some((_, rest)) = url.split_once("://") else { return url.to_owned() };
     match rest.find(['/', '?']) {

@@ -12,6 +12,7 @@ use crate::cli::Exit;
 use crate::cli::compile::{Keep, engine, workshop};
 use crate::cli::shown::{secrets_of_url, shown_name};
 use crate::cli::validate::tell;
+use crate::clock::new_run_id;
 use crate::config::{Diagnostics, SecretTexts, did_you_mean};
 use crate::fetch::{Request, RequestSpec};
 use crate::model::{Severity, Target};
@@ -99,7 +100,8 @@ impl Subject {
             secrets: SecretTexts::new(all),
             target,
             is_listed,
-            request,
+            // As the first attempt of a run that ends with it.
+            request: request.marked(|| format!("{}-1-1", new_run_id())).into_owned(),
             checks,
             maintenance,
         }))

@@ -103,6 +103,21 @@ pub enum RequestError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The source address is of another family than `ip_version`.
+    #[error("source_address is not of the ip_version that is asked for")]
+    SourceAddress,
+    /// The header for an attempt's identity cannot be that.
+    #[error("\"{name}\" cannot be the header that tells requests apart")]
+    RequestIdHeader {
+        /// As the user wrote it.
+        name: String,
+    },
+    /// The parameter against caches cannot stand in a query as it is.
+    #[error("\"{name}\" cannot be a parameter's name here: letters, digits, \"-\", \".\", \"_\" and \"~\"")]
+    CacheBuster {
+        /// As the user wrote it.
+        name: String,
+    },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {reason}")]
     Tls {

@@ -99,6 +99,9 @@ pub(super) fn build(
         proxy_url: text.proxy_url.as_ref().map(|url| url.value.expose().to_owned()),
         no_proxy: text.no_proxy.iter().map(|entry| entry.value.clone()).collect(),
         oauth,
+        source_address: text.source_address.as_ref().map(|address| address.value),
+        request_id_header: text.request_id_header.as_ref().map(|name| name.value.clone()),
+        cache_buster: text.cache_buster.as_ref().map(|name| name.value.clone()),
     };
     match Request::build(spec) {
         Ok(request) => Some(BuiltRequest { request, fingerprint, key_print }),
@@ -240,6 +243,15 @@ fn place_of(problem: &RequestError, text: &RequestText, site: Site<'_>) -> Place
         RequestError::TokenUrl { .. } => {
             let oauth = text.auth.as_ref().and_then(|auth| auth.value.oauth2.as_ref());
             site.document.hidden_place_or_file(oauth.and_then(|oauth| oauth.token_url.span.as_ref()))
+        }
+        RequestError::SourceAddress => {
+            text.source_address.as_ref().map_or_else(file, |address| address.place(site.document))
+        }
+        RequestError::RequestIdHeader { .. } => {
+            text.request_id_header.as_ref().map_or_else(file, |name| name.place(site.document))
+        }
+        RequestError::CacheBuster { .. } => {
+            text.cache_buster.as_ref().map_or_else(file, |name| name.place(site.document))
         }
         RequestError::Tls { .. } => file(),
         RequestError::CaFile { .. } => {

@@ -64,6 +64,13 @@ impl Judged {
     }
 }
 
+impl Attempt {
+    /// What tells it from all others; the row has the parts of it.
+    pub(super) fn id(&self, stages: &Stages) -> String {
+        format!("{}-{}-{}", stages.run_id, self.probe_seq, self.number)
+    }
+}
+
 impl Probe {
     pub(super) fn new(live: Arc<Live>, turn: Turn) -> Self {
         Self { live, turn, at_hand: Mutex::new(None) }

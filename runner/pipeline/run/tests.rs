@@ -53,6 +53,7 @@ fn built(folder: &std::path::Path) -> Arc<Built> {
 fn stages(grace: Duration) -> Arc<Stages> {
     let clock = Clock::system();
     Arc::new(Stages {
+        run_id: "unused".into(),
         fetcher: Fetcher::new(&FetcherConfig::default()).unwrap(),
         checks: CheckPool::start(PoolSettings::default(), &clock).unwrap(),
         recorder: Recorder::new(

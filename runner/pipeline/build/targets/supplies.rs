@@ -364,6 +364,9 @@ impl Checker<'_> {
             | RequestError::ProxyUrl { .. }
             | RequestError::NoProxy { .. }
             | RequestError::TokenUrl { .. }
+            | RequestError::SourceAddress
+            | RequestError::RequestIdHeader { .. }
+            | RequestError::CacheBuster { .. }
             | RequestError::Tls { .. } => text.url.span.clone(),
         };
         span.map_or_else(|| Place::file(document.path()), |span| document.hidden_place(span))
