@@ -49,7 +49,7 @@ impl Watch {
     pub(super) fn end(self) -> u64 {
         let Self { reading, asks } = self;
         drop(asks);
-        let finished = reading.wait(Duration::from_mins(2)).expect_code(0);
+        let finished = reading.wait(Duration::from_mins(5)).expect_code(0);
         expect_none(&finished.stdout);
         let last: Value = serde_json::from_str(finished.stdout.lines().last().unwrap()).unwrap();
         last["reads"].as_u64().unwrap()

@@ -22,7 +22,7 @@ use crate::support::{leave_out, python_or_leave_out, say_left_out};
 /// Cases at once: most of a case is waiting.
 const AT_ONCE: usize = 4;
 /// Cases of one round; then the readers read what they left.
-const ROUND: usize = 40;
+const ROUND: usize = 12;
 /// Cases where nobody asks for all of them.
 const SAMPLE: usize = 24;
 
