@@ -57,7 +57,7 @@ pub(crate) struct Store {
     counters: Arc<WriterCounters>,
     published: Published,
     /// Held as long as this lives.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// One open segment.
@@ -144,7 +144,7 @@ impl Store {
             unsynced: VecDeque::new(),
             counters,
             published,
-            _lock: lock,
+            lock,
         };
         store.uploader = spec.bucket.as_ref().map(|bucket| store.upload_to(bucket)).transpose()?;
         Ok(store)
@@ -343,7 +343,7 @@ impl Store {
     /// The lock's file may have gone the same way.
     fn lock_anew(&mut self) {
         match self.folders.make().and_then(|()| Lock::take(&self.folders.state())) {
-            Ok(Locking::Held(lock)) => self._lock = lock,
+            Ok(Locking::Held(lock)) => drop(std::mem::replace(&mut self.lock, lock)),
             // The old one is still in its place.
             Ok(Locking::Taken { pid, .. }) if pid == Some(std::process::id()) => {}
             Ok(Locking::Taken { pid, .. }) => {

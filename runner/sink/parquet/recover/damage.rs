@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -256,7 +255,9 @@ proptest::proptest! {
     fn f_journal_what_is_whole_is_read(all in proptest::collection::vec(damage(), 1..6)) {
         let sample = sample();
         let mut bytes = sample.bytes.clone();
-        all.iter().for_each(|damage| damage.apply(&sample, &mut bytes));
+        for damage in &all {
+            damage.apply(&sample, &mut bytes);
+        }
         let (probes, checks) = sample.expected(&bytes);
         let disk = OnDisk::new(&bytes);
         let reader = JournalReader::open(&disk.path).unwrap();
@@ -276,13 +277,15 @@ proptest::proptest! {
     fn f_journal_what_is_whole_is_published_once(all in proptest::collection::vec(damage(), 1..4)) {
         let sample = sample();
         let mut bytes = sample.bytes.clone();
-        all.iter().for_each(|damage| damage.apply(&sample, &mut bytes));
+        for damage in &all {
+            damage.apply(&sample, &mut bytes);
+        }
         let (probes, checks) = sample.expected(&bytes);
         let folder = tempfile::tempdir().unwrap();
         let folders = Folders::new(&folder.path().join("results"), "main").unwrap();
         folders.make().unwrap();
         let journal = samples::left_journal(&folders, 1, &[]);
-        fs::File::create(&journal).unwrap().write_all(&bytes).unwrap();
+        fs::write(&journal, &bytes).unwrap();
         match convert(&folders, &journal) {
             Err(error) => {
                 proptest::prop_assert!(matches!(error, SinkError::UnreadableJournal { .. }), "{}", error);
