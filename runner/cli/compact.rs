@@ -1,5 +1,6 @@
 //! `probity compact`: the files of days that are over become one a day, in another folder.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -138,7 +139,7 @@ impl Sum {
         );
         for (times, what) in [(there, "there already"), (waiting, "wait for journals"), (wrong, "wrong")] {
             if *times > 0 {
-                text.push_str(&format!("; {times} {what}"));
+                let _ = write!(text, "; {times} {what}");
             }
         }
         text.push('\n');

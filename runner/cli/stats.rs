@@ -15,7 +15,7 @@ use crate::sink::query::{
     By, CheckStats, GroupStats, LeftOut, ProbeStats, Query, Window, check_stats, last_result, probe_stats,
 };
 
-/// Certificates are told that end within this time from now.
+/// Certificates are told that end within this time from the window's end.
 const EXPIRING: Duration = Duration::from_hours(30 * 24);
 /// What a table shows at most, unless it is told otherwise.
 const SHOWN: usize = 50;
@@ -120,8 +120,10 @@ pub(super) fn stats(args: &StatsArgs) -> anyhow::Result<Exit> {
                 Some(Grouping::Probes(by)) => by,
                 _ => &By::All,
             };
-            let mut found = probe_stats(&query, by, now.plus(EXPIRING)).with_context(failed)?;
-            (probes(args, by, &mut found, window, now), found.left_out)
+            // Of an earlier window it is told what was about to end then.
+            let end = window.until.min(now);
+            let mut found = probe_stats(&query, by, end.plus(EXPIRING)).with_context(failed)?;
+            (probes(args, by, &mut found, window, end), found.left_out)
         }
     };
     match text {
@@ -149,7 +151,7 @@ fn probes(
     by: &By,
     found: &mut ProbeStats,
     window: Window,
-    now: UnixNanos,
+    end: UnixNanos,
 ) -> Option<String> {
     let all = found.groups.len();
     if all == 0 {
@@ -158,7 +160,7 @@ fn probes(
     worst_first(&mut found.groups);
     found.groups.truncate(args.most());
     Some(match (args.format, by) {
-        (StatsFormat::Table, By::All) => text::whole(found, window, now),
+        (StatsFormat::Table, By::All) => text::whole(found, window, end),
         (StatsFormat::Table, _) => text::groups(found, by, all),
         (StatsFormat::Json, By::All) => lines::whole_json(found, window),
         (StatsFormat::Json, _) => lines::groups_json(found, by),

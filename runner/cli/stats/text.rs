@@ -21,7 +21,7 @@ pub(super) fn moment(at: UnixNanos) -> String {
 }
 
 /// All probes of a window.
-pub(super) fn whole(stats: &ProbeStats, window: Window, now: UnixNanos) -> String {
+pub(super) fn whole(stats: &ProbeStats, window: Window, end: UnixNanos) -> String {
     let mut out =
         format!("{} to {}, {} targets\n", moment(window.since), moment(window.until), stats.targets);
     let Some(group) = stats.groups.first() else { return out };
@@ -45,7 +45,7 @@ pub(super) fn whole(stats: &ProbeStats, window: Window, now: UnixNanos) -> Strin
             let _ = writeln!(out, "{times:>9}  {}", shown(why));
         }
     }
-    certificates(stats, now, &mut out);
+    certificates(stats, end, &mut out);
     flapping(stats, &mut out);
     out
 }
@@ -57,14 +57,14 @@ fn extreme_text(extreme: &Extreme, word: &str) -> String {
     format!("{took}: {}, at {}", whose(pipeline, target), moment(*started_at))
 }
 
-fn certificates(stats: &ProbeStats, now: UnixNanos, out: &mut String) {
+fn certificates(stats: &ProbeStats, end: UnixNanos, out: &mut String) {
     if stats.expiring.is_empty() {
         return;
     }
     out.push_str("\ncertificates that end within 30 days\n");
     for expiring in stats.expiring.iter().take(LISTED) {
-        let days = (expiring.not_after.seconds() - now.seconds()).div_euclid(86_400);
-        let left = if expiring.not_after < now { "ended".to_owned() } else { format!("{days} d") };
+        let days = (expiring.not_after.seconds() - end.seconds()).div_euclid(86_400);
+        let left = if expiring.not_after < end { "ended".to_owned() } else { format!("{days} d") };
         let whose = whose(&expiring.pipeline, &expiring.target);
         let _ = writeln!(out, "{left:>9}  {}  {whose}", moment(expiring.not_after));
     }

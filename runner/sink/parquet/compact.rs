@@ -12,12 +12,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::checksums::{is_absent, is_finished};
+use super::checksums::is_finished;
 use super::encode::writer;
-use super::folders::{COMPACTOR, Folders};
+use super::folders::{COMPACTOR, Folders, names};
 use super::lock::{Lock, Locking};
 use super::merge::{Keys, MergeError, merge, rows_of};
 use super::publish::{Staging, sweep};
@@ -38,6 +37,9 @@ pub struct Compaction {
     to: Folders,
     _lock: Lock,
 }
+
+/// Finished files by day and table, with their bytes.
+type Days = BTreeMap<Day, BTreeMap<&'static str, Vec<(PathBuf, u64)>>>;
 
 /// What became of one table of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,8 +154,8 @@ impl Compaction {
     }
 
     /// The finished files by day and table.
-    fn days(&self) -> Result<BTreeMap<Day, BTreeMap<&'static str, Vec<(PathBuf, u64)>>>, SinkError> {
-        let mut days: BTreeMap<Day, BTreeMap<_, Vec<_>>> = BTreeMap::new();
+    fn days(&self) -> Result<Days, SinkError> {
+        let mut days = Days::new();
         for table in Table::ALL {
             let below = Path::new(table.name());
             for date in names(&self.from.join(below))? {
@@ -282,19 +284,6 @@ enum CompactError {
 
 fn cause(error: &SinkError) -> String {
     std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"))
-}
-
-/// What stands in a folder, sorted; nothing where it is not there.
-fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        entries => entries.and_then(|entries| entries.collect::<io::Result<Vec<_>>>()),
-    };
-    let entries = entries.map_err(SinkError::io("list", folder))?;
-    let mut names: Vec<_> =
-        entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort_unstable();
-    Ok(names)
 }
 
 #[cfg(test)]

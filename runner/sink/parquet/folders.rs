@@ -221,6 +221,19 @@ fn sync_above(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// What stands in a folder, sorted; nothing where it is not there.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(SinkError::io("list", folder))?;
+    let mut names: Vec<_> =
+        entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Whether a name can stand in a file name, and is no path.
 fn valid_runner(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checksums::{is_absent, note_removed};
-use super::folders::Folders;
+use super::folders::{Folders, names};
 use super::schema::Table;
 use super::segment::{Day, SegmentName};
 use crate::sink::SinkError;
@@ -87,7 +87,7 @@ pub(crate) fn retain(folders: &Folders, keep: Keep) -> Result<Retained, SinkErro
     if is_too_much(expired) && !reaches_back {
         let gone: Vec<_> = days.range(..first_kept).map(|(day, _)| *day).collect();
         let ends = [gone.first(), gone.last(), Some(&stays), Some(newest)];
-        let days = ends.map(|day| day.map_or_else(String::new, |day| day.to_string()));
+        let days = ends.map(|day| day.map_or_else(String::new, ToString::to_string));
         let percent = (u128::from(expired) * 100 / u128::from(all.max(1))) as u64;
         done.refused = Some(Refused { percent, days });
         return Ok(done);
@@ -130,16 +130,6 @@ fn own_files(folders: &Folders) -> Result<BTreeMap<Day, Files>, SinkError> {
         }
     }
     Ok(days)
-}
-
-/// What stands in a folder; nothing where it is not there.
-fn names(folder: &Path) -> Result<Vec<String>, SinkError> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        entries => entries.and_then(|entries| entries.collect::<io::Result<Vec<_>>>()),
-    };
-    let entries = entries.map_err(SinkError::io("list", folder))?;
-    Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 fn remove(folders: &Folders, day: Day, files: &Files) -> Result<(), SinkError> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Window;
 use crate::sink::SinkError;
 use crate::sink::parquet::checksums::{is_absent, is_finished};
+use crate::sink::parquet::folders::names;
 use crate::sink::parquet::segment::Day;
 use crate::sink::parquet::{Folders, SegmentName, Table};
 
@@ -51,7 +51,8 @@ type Found = BTreeMap<(PathBuf, String), Source>;
 
 fn journals(runner: &Folders, table: Table, window: Window, found: &mut Found) -> Result<(), SinkError> {
     let folder = runner.journal();
-    for (path, name) in entries(&folder)? {
+    for name in names(&folder)? {
+        let path = folder.join(&name);
         let Some(segment) = SegmentName::of_journal(&name) else { continue };
         let is_published = runner.results.join(Folders::published(&segment, table)).exists();
         if is_published || !may_hold(&segment.date(), window) {
@@ -65,11 +66,13 @@ fn journals(runner: &Folders, table: Table, window: Window, found: &mut Found) -
 }
 
 fn files(results: &Path, table: Table, window: Window, found: &mut Found) -> Result<(), SinkError> {
-    for (folder, day) in entries(&results.join(table.name()))? {
+    for day in names(&results.join(table.name()))? {
+        let folder = results.join(table.name()).join(&day);
         if !day.strip_prefix("date=").is_some_and(|date| may_hold(date, window)) {
             continue;
         }
-        for (path, name) in entries(&folder)? {
+        for name in names(&folder)? {
+            let path = folder.join(&name);
             if !is_finished(&Path::new(table.name()).join(&day).join(&name)) {
                 continue;
             }
@@ -87,18 +90,6 @@ fn files(results: &Path, table: Table, window: Window, found: &mut Found) -> Res
 fn may_hold(date: &str, window: Window) -> bool {
     let Some(day) = Day::of_date(date) else { return true };
     Day::of(window.since) <= day && day <= Day::of(window.until)
-}
-
-/// Entries of a folder with their names; none where it is not there.
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, SinkError> {
-    let listed = match fs::read_dir(folder) {
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        listed => listed.and_then(|listed| listed.collect::<io::Result<Vec<_>>>()),
-    };
-    let listed = listed.map_err(SinkError::io("list", folder))?;
-    let named =
-        listed.into_iter().filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)));
-    Ok(named.collect())
 }
 
 /// The bytes of a file; none if it has gone meanwhile.

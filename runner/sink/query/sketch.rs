@@ -140,9 +140,9 @@ mod tests {
             let values: Vec<i64> = values.into_iter().map(|(bits, value)| (value & i64::MAX) >> bits).collect();
             let (early, late) = values.split_at(cut.min(values.len()));
             let [mut whole, mut first, mut second] = [const { None }; 3].map(|_: Option<()>| Sketch::default());
-            values.iter().for_each(|value| whole.add(*value));
-            early.iter().for_each(|value| first.add(*value));
-            late.iter().for_each(|value| second.add(*value));
+            for value in &values { whole.add(*value); }
+            for value in early { first.add(*value); }
+            for value in late { second.add(*value); }
             second.merge(&first);
             for q in [0.0, 0.01, 0.5, 0.95, 0.99, 1.0] {
                 let (wanted, found) = (exact(&values, q), whole.quantile(q).unwrap());

@@ -105,6 +105,9 @@ fn assert_group(group: &GroupStats, results: &[&ProbeResult]) {
     assert_eq!(group.worst_phase(), Some(("first_byte", 0.75)));
 }
 
+/// The names of a row's group.
+type Name = fn(&ProbeResult) -> (Option<String>, Option<String>);
+
 #[test]
 fn every_grouping_counts_what_a_plain_loop_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +120,6 @@ fn every_grouping_counts_what_a_plain_loop_counts() {
     assert_eq!((all.groups.len(), all.targets, all.left_out.len()), (1, 10, 0));
     let up = all.groups[0].up_percent().unwrap();
     assert!((92.2..92.4).contains(&up), "{up}");
-    type Name = fn(&ProbeResult) -> (Option<String>, Option<String>);
     let groupings: [(By, usize, Name); 3] = [
         (By::Pipeline, 2, |result| (Some(result.pipeline.to_string()), None)),
         (By::Target, 10, |result| (Some(result.pipeline.to_string()), Some(result.target.name.to_string()))),
@@ -178,6 +180,18 @@ fn a_segment_counts_once_whatever_has_become_of_it() {
     assert_eq!(check_stats(&query(&folders, ALL)).unwrap().checks[0].verdicts(), 50);
 }
 
+/// Counts rows.
+struct Rows(usize);
+impl scan::Tally for Rows {
+    fn take(&mut self, batch: &arrow::record_batch::RecordBatch) -> Result<(), arrow::error::ArrowError> {
+        self.0 += batch.num_rows();
+        Ok(())
+    }
+    fn merge(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
 #[test]
 fn what_is_gone_when_it_is_opened_is_looked_for_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -187,16 +201,6 @@ fn what_is_gone_when_it_is_opened_is_looked_for_again() {
     let journal = samples::left_journal(&folders, 2, &[&results[50..]]);
     let wanted = rows::Wanted::new(Table::Probes, &["started_at", "pipeline"], ALL);
     let asked = query(&folders, ALL);
-    struct Rows(usize);
-    impl scan::Tally for Rows {
-        fn take(&mut self, batch: &arrow::record_batch::RecordBatch) -> Result<(), arrow::error::ArrowError> {
-            self.0 += batch.num_rows();
-            Ok(())
-        }
-        fn merge(&mut self, other: Self) {
-            self.0 += other.0;
-        }
-    }
     let rounds = Cell::new(0);
     let list = || {
         rounds.set(rounds.get() + 1);

@@ -82,6 +82,9 @@ struct Seen {
     last: usize,
 }
 
+/// Changes of one target, and when its last certificate was seen and ends, over all runners.
+type OfTarget = (u64, Option<(i64, i64)>);
+
 /// Where [`Outcome::ALL`] has the outcome that does not count as a change.
 const SKIPPED: usize = 4;
 
@@ -133,7 +136,7 @@ impl<'q> ProbeTally<'q> {
             Extreme { micros: peak.micros, started_at, pipeline: name(pipeline), target: name(target) }
         };
         // What a target is over all runners.
-        let mut targets: HashMap<(u32, u32), (u64, Option<(i64, i64)>)> = HashMap::new();
+        let mut targets: HashMap<(u32, u32), OfTarget> = HashMap::new();
         for series in self.series.iter().filter(|series| series.is_wanted && series.seen.is_some()) {
             let (changes, certificate) = targets.entry((series.key.0, series.key.1)).or_default();
             *changes += series.changes;
