@@ -94,7 +94,7 @@ impl Truth {
                     }
                 }
                 Act::Told { run_id, seq } if recording.told_is_safe => {
-                    told.push((at, (run_id.clone(), *seq)))
+                    told.push((at, (run_id.clone(), *seq)));
                 }
                 _ => {}
             }
@@ -104,7 +104,7 @@ impl Truth {
 
     fn of_journals(
         journals: &BTreeMap<PathBuf, Growth>,
-        promises: Vec<(usize, PathBuf, usize)>,
+        of_journals: Vec<(usize, PathBuf, usize)>,
         mut promised: Vec<(usize, Key)>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -114,9 +114,9 @@ impl Truth {
             let path = folder.path().join(name);
             fs::write(&path, &growth.content).unwrap();
             let reader = JournalReader::open(&path).unwrap();
-            let probes = single_rows(reader.read(Table::Probes).unwrap().0);
+            let probes = single_rows(&reader.read(Table::Probes).unwrap().0);
             let mut checks: HashMap<Key, Vec<Row>> = HashMap::new();
-            for row in single_rows(reader.read(Table::Checks).unwrap().0) {
+            for row in single_rows(&reader.read(Table::Checks).unwrap().0) {
                 checks.entry(key(&row)).or_default().push(row);
             }
             let ends = ends_of_rows(&growth.content);
@@ -130,7 +130,7 @@ impl Truth {
                 assert!(before.is_none(), "in two journals: {key:?}");
             }
         }
-        for (at, name, len) in promises {
+        for (at, name, len) in of_journals {
             let covered = order.get(name.as_path()).into_iter().flatten().filter(|(end, _)| *end <= len);
             promised.extend(covered.map(|(_, key)| (at, key.clone())));
         }
@@ -223,7 +223,7 @@ impl Truth {
             .collect::<Result<_, _>>()
             .map_err(|error| unreadable(error.to_string()))?;
         let mut keys = Vec::new();
-        for row in single_rows(batches) {
+        for row in single_rows(&batches) {
             let key = key(&row);
             let written = self.rows.get(&key).ok_or_else(|| format!("never written: {key:?}"))?;
             let columns = |row: &Row| row.columns().to_vec();
@@ -288,7 +288,7 @@ fn ends_of_rows(journal: &[u8]) -> Vec<usize> {
     ends
 }
 
-fn single_rows(batches: Vec<RecordBatch>) -> Vec<Row> {
+fn single_rows(batches: &[RecordBatch]) -> Vec<Row> {
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1))).collect()
 }
 

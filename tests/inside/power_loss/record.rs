@@ -1,4 +1,5 @@
 //! Real runs of the real binary, recorded by `strace`: what its sink did to the disk, call by call.
+#![allow(clippy::disallowed_methods, reason = "waits for a real process, in real time")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -248,7 +248,7 @@ fn path_of(bytes: &[u8]) -> PathBuf {
 
 #[test]
 fn a_log_is_read_in_the_order_of_the_ends() {
-    let hex = |text: &str| -> String { text.bytes().map(|byte| format!("\\x{byte:02x}")).collect() };
+    let hex = |text: &str| text.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().concat();
     let file = hex("/d/state/main/journal/a");
     let log = format!(
         "1 openat(AT_FDCWD<{cwd}>, \"{file}\", O_WRONLY|O_CREAT, 0640) = 7<{file}>\n\
