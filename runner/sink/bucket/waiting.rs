@@ -19,14 +19,9 @@ use crate::sink::parquet::publish::append_line;
 /// Files that were published and that the bucket has not confirmed, the oldest first. Where files of this machine go
 /// once they are uploaded, those go that a kill kept from going.
 pub(super) fn find(folders: &Folders, spec: &BucketSpec) -> Result<VecDeque<Finished>, SinkError> {
-    let bucket = spec.address.to_string();
     let mut published = vec![folders.clone()];
-    let mut confirmed = HashMap::new();
+    let confirmed = confirmed(folders, spec)?;
     for runner in lists_of_all(folders)? {
-        let path = runner.uploaded();
-        for file in read_list(&path, &bucket).map_err(SinkError::io("read", &path))? {
-            confirmed.insert(file.place.clone(), file);
-        }
         if runner.runner != folders.runner && is_gone(&runner)? {
             published.push(runner);
         }
@@ -48,6 +43,19 @@ pub(super) fn find(folders: &Folders, spec: &BucketSpec) -> Result<VecDeque<Fini
         }
     }
     Ok(waiting)
+}
+
+/// What the bucket has, by path below the results folder, whoever has uploaded it.
+pub(crate) fn confirmed(folders: &Folders, spec: &BucketSpec) -> Result<HashMap<String, Finished>, SinkError> {
+    let bucket = spec.address.to_string();
+    let mut confirmed = HashMap::new();
+    for runner in lists_of_all(folders)? {
+        let path = runner.uploaded();
+        for file in read_list(&path, &bucket).map_err(SinkError::io("read", &path))? {
+            confirmed.insert(file.place.clone(), file);
+        }
+    }
+    Ok(confirmed)
 }
 
 /// Notes that the bucket has a file, and has it go where that is wanted.

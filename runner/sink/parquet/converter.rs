@@ -2,7 +2,7 @@
 //! Writing goes on meanwhile. A conversion that fails is tried again; a journal that cannot be read
 //! never stands in the way of the others.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -15,12 +15,15 @@ use tracing::{debug, error, info, warn};
 
 use super::adopt::adopt_all;
 use super::convert::{Converted, convert_into, quarantine};
+use super::finished::Finished;
 use super::folders::Folders;
 use super::publish::sweep;
 use super::retain::{Keep, Refused, Retained, retain};
 use super::segment::{Day, SegmentName};
 use crate::sink::SinkError;
+use crate::sink::bucket::BucketSpec;
 use crate::sink::bucket::queue::UploadQueue;
+use crate::sink::bucket::waiting::confirmed;
 use crate::sink::counters::{WriterCounters, add};
 use crate::sink::stop::Stop;
 
@@ -54,7 +57,16 @@ pub(crate) struct Converter {
     jobs: Option<SyncSender<PathBuf>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<WriterCounters>,
-    keep: Arc<Mutex<Option<Keep>>>,
+    keeping: Arc<Mutex<Keeping>>,
+}
+
+/// How long results are kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keeping {
+    /// For ever without.
+    pub(crate) keep: Option<Keep>,
+    /// Who has to have a copy of what is removed.
+    pub(crate) bucket: Option<Arc<BucketSpec>>,
 }
 
 impl Converter {
@@ -66,9 +78,9 @@ impl Converter {
         uploads: Arc<UploadQueue>,
         counters: Arc<WriterCounters>,
         stop: Stop,
-        keep: Option<Keep>,
+        keeping: Keeping,
     ) -> Result<Self, SinkError> {
-        let keep = Arc::new(Mutex::new(keep));
+        let keeping = Arc::new(Mutex::new(keeping));
         let (sender, jobs) = sync_channel(WAITING_JOURNALS);
         add(&counters.journals_waiting, found.len() as u64);
         let ready = found.into_iter().map(Job::left).collect();
@@ -83,18 +95,18 @@ impl Converter {
             failed: Vec::new(),
             pause: FIRST_PAUSE,
             closed: false,
-            retention: Retention { keep: Arc::clone(&keep), done: None },
+            retention: Retention { keeping: Arc::clone(&keeping), done: None },
         };
         let thread = thread::Builder::new()
             .name("sink-convert".to_owned())
             .spawn(move || worker.run())
             .map_err(SinkError::Thread)?;
-        Ok(Self { jobs: Some(sender), thread: Some(thread), counters, keep })
+        Ok(Self { jobs: Some(sender), thread: Some(thread), counters, keeping })
     }
 
     /// Keeps results so long from the next published file on.
-    pub(crate) fn keep(&self, keep: Option<Keep>) {
-        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = keep;
+    pub(crate) fn keep(&self, keeping: Keeping) {
+        *self.keeping.lock().unwrap_or_else(PoisonError::into_inner) = keeping;
     }
 
     /// Hands over a sealed journal. Waits if a thousand are waiting.
@@ -165,7 +177,7 @@ struct Worker {
 
 /// When old results are looked for.
 struct Retention {
-    keep: Arc<Mutex<Option<Keep>>>,
+    keeping: Arc<Mutex<Keeping>>,
     /// For what it was done last: by data time, nothing more expires before there are results of a new day.
     done: Option<(Keep, Option<Day>)>,
 }
@@ -192,12 +204,26 @@ impl Worker {
 
     /// Removes what has expired, where results of `day` may have made something expire.
     fn retain(&mut self, day: Option<Day>) {
-        let Some(keep) = *self.retention.keep.lock().unwrap_or_else(PoisonError::into_inner) else { return };
+        let Keeping { keep, bucket } =
+            self.retention.keeping.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(keep) = keep else { return };
         let newest = self.retention.done.and_then(|(_, newest)| newest).max(day);
         if self.retention.done == Some((keep, newest)) {
             return;
         }
-        let Retained { files, bytes, is_partial, refused } = match retain(&self.folders, keep) {
+        let removed = bucket
+            .map(|bucket| confirmed(&self.folders, &bucket))
+            .transpose()
+            .and_then(|confirmed| {
+                let is_needed = |place: &Path| {
+                    let has_it = |known: &HashMap<String, Finished>| {
+                        place.to_str().is_some_and(|place| known.contains_key(place))
+                    };
+                    !confirmed.as_ref().is_none_or(has_it)
+                };
+                retain(&self.folders, keep, &is_needed)
+            });
+        let Retained { files, bytes, is_partial, refused } = match removed {
             Ok(done) => done,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -13,6 +13,8 @@
 //! **Whose.** Each runner removes the files that bear its own name, and those of its runs that end by themselves: several
 //! runners on one folder may keep different times.
 //!
+//! **Buckets.** Where files are copied to a bucket, none goes before the bucket has confirmed it.
+//!
 //! **Readers.** Files are unlinked: who has one open reads it to its end. Probes go before their verdicts. What is about
 //! to go is noted in the list of checksums first, so that nobody misses it; a crash in between leaves files that the next
 //! pass finds again.
@@ -72,8 +74,13 @@ pub(crate) struct Refused {
 /// A file: its path below the results folder, and its bytes.
 type Files = Vec<(PathBuf, u64)>;
 
-/// Removes what has expired of this runner's files.
-pub(crate) fn retain(folders: &Folders, keep: Keep) -> Result<Retained, SinkError> {
+/// Removes what has expired of this runner's files, except for those, by their path below the results folder, that are
+/// still needed: they go in a later pass.
+pub(crate) fn retain(
+    folders: &Folders,
+    keep: Keep,
+    is_needed: &dyn Fn(&Path) -> bool,
+) -> Result<Retained, SinkError> {
     let days = own_files(folders)?;
     let mut done = Retained::default();
     let Some((newest, _)) = days.last_key_value() else { return Ok(done) };
@@ -97,9 +104,14 @@ pub(crate) fn retain(folders: &Folders, keep: Keep) -> Result<Retained, SinkErro
             done.is_partial = true;
             break;
         }
-        remove(folders, *day, files)?;
-        done.files += files.len() as u64;
-        done.bytes += sum(files);
+        let free: Files = files.iter().filter(|(place, _)| !is_needed(place)).cloned().collect();
+        done.is_partial |= free.len() < files.len();
+        if free.is_empty() {
+            continue;
+        }
+        remove(folders, *day, &free)?;
+        done.files += free.len() as u64;
+        done.bytes += sum(&free);
     }
     Ok(done)
 }
@@ -157,7 +169,7 @@ fn remove(folders: &Folders, day: Day, files: &Files) -> Result<(), SinkError> {
 mod tests {
     use std::io::Read;
 
-    use super::*;
+    use super::{retain as retain_unless, *};
     use crate::sink::parquet::verify::Verification;
     use crate::sink::samples;
 
@@ -169,6 +181,22 @@ mod tests {
         let folders = Folders::new(&folder.join("results"), runner).unwrap();
         folders.make().unwrap();
         folders
+    }
+
+    fn retain(folders: &Folders, keep: Keep) -> Result<Retained, SinkError> {
+        retain_unless(folders, keep, &|_| false)
+    }
+
+    #[test]
+    fn what_a_bucket_has_not_confirmed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = folders(folder.path(), "main");
+        (0..10).for_each(|days_ago| put(&folders, days_ago));
+        let is_needed = |place: &Path| place.starts_with("checks");
+        let done = retain_unless(&folders, Keep { max_percent: 100, ..KEEP }, &is_needed).unwrap();
+        assert_eq!((done.files, done.is_partial), (4, true), "only probes, and it is not done yet");
+        let done = retain(&folders, Keep { max_percent: 100, ..KEEP }).unwrap();
+        assert_eq!((done.files, done.is_partial), (4, false));
     }
 
     /// A file of each table on a day, of 100 bytes together, as the converter would note them.

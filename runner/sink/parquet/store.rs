@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use tracing::{error, warn};
 
-use super::converter::{Converter, Published};
+use super::converter::{Converter, Keeping, Published};
 use super::folders::{Folders, make_folder};
 use super::journal::{FrameEncoder, Journal, Presence};
 use super::lock::{Lock, Locking};
@@ -119,7 +119,7 @@ impl Store {
             Arc::clone(&uploads),
             Arc::clone(&counters),
             stop.clone(),
-            spec.keep,
+            Keeping { keep: spec.keep, bucket: spec.bucket.clone() },
         )?;
         let syncer = match spec.fsync {
             Fsync::Every(_) => Some(Syncer::start(Arc::clone(&counters))?),
@@ -174,7 +174,7 @@ impl Store {
     /// closed by them too.
     pub(crate) fn change(&mut self, rules: &StoreRules, moment: Moment) {
         let StoreRules { rotate, fsync, grace, keep, ref bucket } = *rules;
-        self.converter.keep(keep);
+        self.converter.keep(Keeping { keep, bucket: bucket.clone() });
         self.rotation = Rotation { rotate, grace };
         for (day, open) in &mut self.open {
             open.closes_at = self.rotation.closes_at(*day, moment.wall);
