@@ -157,6 +157,12 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Whether there was no room on the disk, or no more than the user may have.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// Wraps an I/O error with what was tried on which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

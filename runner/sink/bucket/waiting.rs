@@ -46,7 +46,10 @@ pub(super) fn find(folders: &Folders, spec: &BucketSpec) -> Result<VecDeque<Fini
 }
 
 /// What the bucket has, by path below the results folder, whoever has uploaded it.
-pub(crate) fn confirmed(folders: &Folders, spec: &BucketSpec) -> Result<HashMap<String, Finished>, SinkError> {
+pub(crate) fn confirmed(
+    folders: &Folders,
+    spec: &BucketSpec,
+) -> Result<HashMap<String, Finished>, SinkError> {
     let bucket = spec.address.to_string();
     let mut confirmed = HashMap::new();
     for runner in lists_of_all(folders)? {

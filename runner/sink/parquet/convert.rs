@@ -14,7 +14,7 @@ use super::publish::{Staged, Staging, sync_folder, sync_names};
 use super::recover::{Contents, JournalReader, Scan};
 use super::schema::Table;
 use super::segment::SegmentName;
-use super::sort::Sorter;
+use super::sort::{Sorted, Sorter};
 use crate::sink::SinkError;
 
 /// What a conversion has done.
@@ -114,13 +114,17 @@ fn stage(
     (reader, scan): (&JournalReader, &Scan),
     done: &mut Converted,
 ) -> Result<Option<(Staged, u64)>, SinkError> {
-    let mut rows = reader.rows(scan, table)?;
-    let mut collected = Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
-    while let Some((batch, bytes)) = rows.next_batch()? {
-        collected.push(batch, bytes)?;
-    }
-    done.skipped_frames += rows.undecodable;
-    let Some(mut sorted) = collected.finish()? else { return Ok(None) };
+    let new_sorter = || Sorter::new(table, folders, &segment.file(table), scan.bytes(table));
+    let collected = match collect(new_sorter(), table, reader, scan) {
+        // A file that frees ten times its size must not wait for room to be sorted in.
+        Err(error) if error.is_disk_full() => {
+            collect(new_sorter().with_chunk_limit(u64::MAX), table, reader, scan)?
+        }
+        collected => collected?,
+    };
+    let (sorted, undecodable) = collected;
+    done.skipped_frames += undecodable;
+    let Some(mut sorted) = sorted else { return Ok(None) };
     let mut staging = Staging::begin(folders, &segment.file(table))?;
     let path = staging.path().to_owned();
     let staged = encode(table, segment, &mut sorted, &mut staging)
@@ -133,6 +137,21 @@ fn stage(
         let _ = fs::remove_file(&path);
     }
     staged.map(Some)
+}
+
+/// The rows of a table in their order, if there are any, and how many frames could not be decoded.
+fn collect(
+    mut sorter: Sorter<'_>,
+    table: Table,
+    reader: &JournalReader,
+    scan: &Scan,
+) -> Result<(Option<Sorted>, u64), SinkError> {
+    let mut rows = reader.rows(scan, table)?;
+    while let Some((batch, bytes)) = rows.next_batch()? {
+        sorter.push(batch, bytes)?;
+    }
+    let undecodable = rows.undecodable;
+    Ok((sorter.finish()?, undecodable))
 }
 
 fn remove(journal: &Path) -> Result<(), SinkError> {

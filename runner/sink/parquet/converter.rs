@@ -178,7 +178,7 @@ struct Worker {
 /// When old results are looked for.
 struct Retention {
     keeping: Arc<Mutex<Keeping>>,
-    /// For what it was done last: by data time, nothing more expires before there are results of a new day.
+    /// For what it was done last: by data time, nothing more expires before there are results of another day.
     done: Option<(Keep, Option<Day>)>,
 }
 
@@ -207,14 +207,13 @@ impl Worker {
         let Keeping { keep, bucket } =
             self.retention.keeping.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(keep) = keep else { return };
-        let newest = self.retention.done.and_then(|(_, newest)| newest).max(day);
+        // The last one and not the newest: a day of a clock that was wrong must not stand for all that follow.
+        let newest = day.or(self.retention.done.and_then(|(_, newest)| newest));
         if self.retention.done == Some((keep, newest)) {
             return;
         }
-        let removed = bucket
-            .map(|bucket| confirmed(&self.folders, &bucket))
-            .transpose()
-            .and_then(|confirmed| {
+        let removed =
+            bucket.map(|bucket| confirmed(&self.folders, &bucket)).transpose().and_then(|confirmed| {
                 let is_needed = |place: &Path| {
                     let has_it = |known: &HashMap<String, Finished>| {
                         place.to_str().is_some_and(|place| known.contains_key(place))

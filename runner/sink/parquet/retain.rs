@@ -7,8 +7,8 @@
 //! - What has expired may go at once if it is at most a set share of all bytes (20 %).
 //! - If it is more, and what stays reaches back over the whole time that is to be kept, then it goes in portions of that
 //!   share, a pass after each file published: somebody has asked for less than there was.
-//! - If it is more, and what stays does not reach back so far, then nothing goes: that is how a clock that has jumped
-//!   looks, until it has been wrong for as long as results are kept, and a long gap in the data. A person decides.
+//! - If it is more, and what stays does not reach back so far, or has more gaps than days, then nothing goes: that is
+//!   how a clock that has jumped looks, until it has been wrong for as long as results are kept, and a long gap in the data. A person decides.
 //!
 //! **Whose.** Each runner removes the files that bear its own name, and those of its runs that end by themselves: several
 //! runners on one folder may keep different times.
@@ -90,7 +90,10 @@ pub(crate) fn retain(
     let expired: u64 = days.range(..first_kept).map(|(_, files)| sum(files)).sum();
     let is_too_much = |bytes: u64| u128::from(bytes) * 100 > u128::from(all) * u128::from(keep.max_percent);
     let stays = days.range(first_kept..).next().map_or(*newest, |(day, _)| *day);
-    let reaches_back = stays.0 <= newest.0 - (keep.days() - 1).max(1);
+    // Days between, of which there are hardly any, are a clock that has jumped by less than is kept.
+    let days_kept = days.range(first_kept..).count() as i64;
+    let is_dense = days_kept * 2 > newest.0 - stays.0;
+    let reaches_back = stays.0 <= newest.0 - (keep.days() - 1).max(1) && is_dense;
     if is_too_much(expired) && !reaches_back {
         let gone: Vec<_> = days.range(..first_kept).map(|(day, _)| *day).collect();
         let ends = [gone.first(), gone.last(), Some(&stays), Some(newest)];
@@ -185,6 +188,18 @@ mod tests {
 
     fn retain(folders: &Folders, keep: Keep) -> Result<Retained, SinkError> {
         retain_unless(folders, keep, &|_| false)
+    }
+
+    #[test]
+    fn d25_a_clock_that_jumps_by_less_than_is_kept_removes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = folders(folder.path(), "main");
+        let keep = Keep { age: Duration::from_hours(24 * 30), max_percent: 20 };
+        (0..30).for_each(|days_ago| put(&folders, days_ago));
+        put(&folders, -25);
+        let done = retain(&folders, keep).unwrap();
+        assert_eq!(done.files, 0, "{done:?}");
+        assert!(done.refused.is_some());
     }
 
     #[test]

@@ -110,8 +110,7 @@ impl<'a> Sorter<'a> {
         Ok(())
     }
 
-    /// As if there were less memory.
-    #[cfg(test)]
+    /// As if there were as much memory for rows as this, in bytes.
     pub(crate) fn with_chunk_limit(self, chunk_limit: u64) -> Self {
         Self { chunk_limit, ..self }
     }

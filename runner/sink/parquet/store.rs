@@ -13,7 +13,7 @@ use tracing::{error, warn};
 use super::converter::{Converter, Keeping, Published};
 use super::folders::{Folders, make_folder};
 use super::journal::{FrameEncoder, Journal, Presence};
-use super::lock::{Lock, Locking};
+use super::lock::{Lock, Locking, Renewal};
 use super::publish::{self, sync_folder};
 use super::rotate::{Age, Rotation};
 use super::segment::{Day, SegmentName};
@@ -287,6 +287,9 @@ impl Store {
     }
 
     fn begin(&mut self, rows: Rows, moment: Moment) -> Result<Open, SinkError> {
+        // Also where no journal was open that could have been missed: a second runner must not take this one for
+        // a dead one's.
+        self.lock_anew();
         let name = SegmentName::new(rows.first, &self.folders.runner, &self.run_id, self.next_number);
         let folder = self.folders.journal();
         make_folder(&folder).map_err(SinkError::io("create", &folder))?;
@@ -340,18 +343,14 @@ impl Store {
         self.lock_anew();
     }
 
-    /// The lock's file may have gone the same way.
+    /// The lock's files may have gone the same way.
     fn lock_anew(&mut self) {
-        match self.folders.make().and_then(|()| Lock::take(&self.folders.state())) {
-            Ok(Locking::Held(lock)) => drop(std::mem::replace(&mut self.lock, lock)),
-            // The old one is still in its place.
-            Ok(Locking::Taken { pid, .. }) if pid == Some(std::process::id()) => {}
-            Ok(Locking::Taken { pid, .. }) => {
-                error!(
-                    pid,
-                    runner = self.folders.runner,
-                    "another runner has taken this one's name; stop one of them"
-                );
+        let runner = &self.folders.runner;
+        match self.folders.make().and_then(|()| self.lock.renew(&self.folders.state())) {
+            Ok(Renewal::There) => {}
+            Ok(Renewal::Anew) => warn!(runner, "the lock of the runner's name was gone; it is taken anew"),
+            Ok(Renewal::Taken { pid }) => {
+                error!(pid, runner, "another runner has taken this one's name; stop one of them");
             }
             Err(error) => warn!(%error, "could not lock the data folder again"),
         }
@@ -401,8 +400,7 @@ impl Store {
     /// A full disk has taken nothing and the journal is good; after any other error it is closed, and
     /// the batch goes to a new one.
     fn abandon_unless_full(&mut self, day: Day, error: &SinkError) {
-        let SinkError::Io { source, .. } = error else { return };
-        if !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if !error.is_disk_full() {
             self.seal(day);
         }
     }
