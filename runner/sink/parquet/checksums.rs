@@ -101,17 +101,12 @@ fn append(folders: &Folders, lines: &str) -> Result<(), SinkError> {
 
 /// A line of a list, without checksum where the file was removed; none if a crash has torn it.
 fn line(text: &str) -> Option<(PathBuf, Option<Listed>)> {
-    let (checksum, rest) = text.split_once(' ')?;
-    let (bytes, place) = rest.trim_start().split_once(' ')?;
-    let bytes = bytes.parse().ok()?;
-    if checksum.len() != REMOVED.len() || !is_finished(Path::new(place)) {
-        return None;
+    if let Some(rest) = text.strip_prefix(REMOVED) {
+        let (_bytes, place) = rest.trim_start().split_once(' ')?;
+        return is_finished(Path::new(place)).then(|| (PathBuf::from(place), None));
     }
-    if checksum == REMOVED {
-        return Some((PathBuf::from(place), None));
-    }
-    let checksum = u64::from_str_radix(checksum, 16).ok()?;
-    Some((PathBuf::from(place), Some(Listed { checksum, bytes })))
+    let (Finished { place, checksum, bytes }, _) = Finished::of_line(text)?;
+    is_finished(Path::new(&place)).then(|| (PathBuf::from(place), Some(Listed { checksum, bytes })))
 }
 
 /// Whether a path below the results folder is one of a finished file: `<table>/date=<day>/<table>-….parquet`.

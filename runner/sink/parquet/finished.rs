@@ -24,7 +24,7 @@ impl Finished {
     }
 
     /// Reads a line; what stands behind the path comes with it. None for a line that a crash has torn.
-    fn of_line(line: &str) -> Option<(Self, &str)> {
+    pub(crate) fn of_line(line: &str) -> Option<(Self, &str)> {
         let (checksum, rest) = line.split_once(' ')?;
         let (bytes, rest) = rest.trim_start().split_once(' ')?;
         let (place, more) = rest.split_once(' ').unwrap_or((rest, ""));
