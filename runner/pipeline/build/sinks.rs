@@ -12,8 +12,8 @@ use crate::config::{ByteSize, Code, Diagnostic, Diagnostics, Level, Located, Pla
 use crate::model::steers_a_terminal;
 use crate::pipeline::config::PipelineText;
 use crate::sink::{
-    BucketAddress, BucketSpec, Folders, Format, Fsync, FsyncText, JsonlText, Keep, LineRotate, LineRotateText,
-    OnFull, OnFullText, ParquetText, Rotate, SinkText, StdoutFormatText,
+    BucketAddress, BucketSpec, Folders, Format, Fsync, FsyncText, JsonlText, Keep, LineRotate,
+    LineRotateText, OnFull, OnFullText, ParquetText, Rotate, SinkText, StdoutFormatText,
 };
 
 pub(crate) use compare::compare;
