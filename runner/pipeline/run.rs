@@ -21,12 +21,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::flight::Landed;
 use self::line::Line;
-use self::probe::Judged;
+use self::probe::{Judged, Probe};
 use super::roster::{Merged, Roster};
 use super::stages::{Counted, Stages};
 use super::{Built, Stop};
 use crate::model::ProbeResult;
-use crate::sink::{ResultSender, SendRefused};
+use crate::sink::{OnFull, ResultSender, SendRefused};
 
 /// A generation of a pipeline at work.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(super) async fn run(
         course.start(Arc::clone(&probe), async move {
             let Some(_place) = place.taken(&stages).await else { return Landed::without_row() };
             if let Some(row) = probe.skipped(&stages) {
-                return probe.told(deliver(&stages, &probe.live, row).await);
+                return probe.told(deliver(&stages, &probe, row).await);
             }
             let (request, checks) = (&probe.live.built.request, &probe.live.built.checks);
             let mut attempt = probe.first_attempt(&stages);
@@ -94,7 +94,7 @@ pub(super) async fn run(
                     let is_final = pause.is_none() && rest.len() == 0;
                     let (row, notes) = probe.judged_row(&stages, &attempt, is_final, one);
                     stages.recorder.offer(&probe.live.built, &row, notes);
-                    landed = deliver(&stages, &probe.live, row).await;
+                    landed = deliver(&stages, &probe, row).await;
                 }
                 let Some(pause) = pause else { return probe.told(landed) };
                 attempt = probe.next_attempt(&attempt, pause, &stages.clock).await;
@@ -106,15 +106,27 @@ pub(super) async fn run(
 
 /// Hands a row to the sink, and waits while it is full. It counts once the sink has it. A sink that
 /// takes no rows any more has been told to seal what it has: then the row is lost, and counted as that.
-/// Where the pipeline wants that, a row for which there is no room is dropped, and the sink counts it.
-async fn deliver(stages: &Stages, live: &Live, row: ProbeResult) -> Landed {
+/// Where the pipeline wants that, a row for which there is no room is dropped, and the sink counts it; but not
+/// where a source is told of the probe: it would remember a target that has no row, and never give it again.
+async fn deliver(stages: &Stages, probe: &Probe, row: ProbeResult) -> Landed {
     let landed = Landed::with_row(&row);
     let counted = Counted::of(&row);
-    match live.results.offer(row, live.built.sinks.on_full()).await {
-        Ok(()) | Err(SendRefused::Full) => stages.counters.count(counted),
-        Err(SendRefused::Stopped) => stages.counters.lose(1),
+    let Live { built, results } = &*probe.live;
+    let on_full = if probe.turn.told.is_some() { OnFull::Block } else { built.sinks.on_full() };
+    match results.offer(row, on_full).await {
+        Ok(()) => {
+            stages.counters.count(counted);
+            landed
+        }
+        Err(SendRefused::Full) => {
+            stages.counters.count(counted);
+            landed.lost()
+        }
+        Err(SendRefused::Stopped) => {
+            stages.counters.lose(1);
+            landed.lost()
+        }
     }
-    landed
 }
 
 #[cfg(test)]

@@ -115,8 +115,27 @@ impl RunSummary {
             .any(|(outcome, count)| count > 0 && matches!(outcome, Outcome::Down | Outcome::Unknown))
     }
 
-    /// Whether the runner did not do its own part.
+    /// Whether the runner did not do its own part. A sink that nobody reads any more, or that may leave out rows,
+    /// is no failure of its own.
     pub fn has_failed(&self) -> bool {
+        let is_failure = |reason: &Missing| matches!(reason, Missing::Failed | Missing::Late);
         self.lost + self.unshown + self.uploads_refused + self.faults > 0
+            || self.missing.iter().any(|(_, reason, _)| is_failure(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_a_sink_should_have_taken_fail_the_run() {
+        for reason in Missing::ALL {
+            let missing = vec![("lines".to_owned(), reason, 1)];
+            let summary = RunSummary { missing, ..RunSummary::default() };
+            let is_failure = matches!(reason.as_str(), "failed" | "late");
+            assert_eq!(summary.has_failed(), is_failure, "{}", reason.as_str());
+        }
+        assert!(!RunSummary::default().has_failed());
     }
 }

@@ -27,17 +27,24 @@ pub(super) struct Flight {
 pub(super) struct Landed {
     /// Whether its last row is down or unknown.
     has_failed: bool,
+    /// Whether the sink has its last row, where it has one.
+    pub(super) is_kept: bool,
 }
 
 impl Landed {
     /// By this row.
     pub(super) fn with_row(row: &ProbeResult) -> Self {
-        Self { has_failed: matches!(row.outcome, Outcome::Down | Outcome::Unknown) }
+        Self { has_failed: matches!(row.outcome, Outcome::Down | Outcome::Unknown), is_kept: true }
     }
 
     /// Before it began.
     pub(super) fn without_row() -> Self {
-        Self { has_failed: false }
+        Self { has_failed: false, is_kept: true }
+    }
+
+    /// The same, but no sink has the row.
+    pub(super) fn lost(self) -> Self {
+        Self { is_kept: false, ..self }
     }
 }
 
@@ -73,7 +80,7 @@ impl Flight {
             tracing::error!(pipeline = %probe.live.built.name, "a probe ended by a fault of the runner");
             let failure = Failure::new(ErrorKind::Internal, "the runner has a fault: the probe panicked");
             if let Some(row) = probe.broken_off(stages, failure) {
-                deliver(stages, &probe.live, row).await;
+                deliver(stages, &probe, row).await;
             }
             return Some((probe.turn.slot, true));
         };
@@ -140,7 +147,7 @@ impl Flight {
                 continue;
             };
             // A sink that does not take rows any more must not hold up the end.
-            if timeout_at(until, deliver(stages, &probe.live, row)).await.is_err() {
+            if timeout_at(until, deliver(stages, &probe, row)).await.is_err() {
                 let pipeline = &*probe.live.built.name;
                 tracing::error!(rows = left, pipeline, "results are lost: the sink took no more");
                 stages.counters.lose(left);

@@ -192,9 +192,12 @@ impl Probe {
         row
     }
 
-    /// Tells the source that the target was probed, where it wants to know that.
+    /// Tells the source that the target was probed, where it wants to know that and a sink has the row. Without
+    /// one the target stays untold, and is new again.
     pub(super) fn told(&self, landed: Landed) -> Landed {
-        if let Some(told) = &self.turn.told {
+        if landed.is_kept
+            && let Some(told) = &self.turn.told
+        {
             told.one(Some(self.live.results.counters().mark()));
         }
         landed

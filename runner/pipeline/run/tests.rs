@@ -15,8 +15,10 @@ use crate::check::{CheckPool, PoolSettings};
 use crate::clock::Clock;
 use crate::config::Diagnostics;
 use crate::fetch::{Fetcher, FetcherConfig};
+use crate::model::{ErrorKind, Failure};
 use crate::pipeline::record::Recorder;
-use crate::pipeline::roster::Turn;
+use crate::pipeline::roster::{Told, Turn};
+use crate::pipeline::supply::Receipt;
 use crate::pipeline::{
     PipelineFile, Places, RecordFolders, RunCounters, StopLevel, StopSwitch, Workshop, build,
 };
@@ -40,10 +42,10 @@ impl Follower for Seen {
     }
 }
 
-fn built(folder: &std::path::Path) -> Arc<Built> {
+fn built(folder: &std::path::Path, sink: &str) -> Arc<Built> {
     let path = folder.join("p.toml");
-    std::fs::write(&path, "default_checks = false\n[[sources]]\ntargets = [\"http://127.0.0.1:9/\"]\n")
-        .unwrap();
+    let source = "[[sources]]\ntargets = [\"http://127.0.0.1:9/\"]\n";
+    std::fs::write(&path, format!("default_checks = false\n{source}{sink}")).unwrap();
     let mut diagnostics = Diagnostics::default();
     let file = PipelineFile { name: "p".into(), path };
     let built = build(&file, &Workshop::new().unwrap(), &mut diagnostics);
@@ -71,12 +73,12 @@ fn stages(grace: Duration) -> Arc<Stages> {
     })
 }
 
-fn writer(seen: &Seen) -> Writer {
+fn writer(follower: impl Follower + 'static) -> Writer {
     let follower = FollowerSpec {
         name: "seen".into(),
         pipelines: None,
         on_full: OnFull::Block,
-        follower: Box::new(seen.clone()),
+        follower: Box::new(follower),
     };
     Writer::start(WriterSpec {
         runner: "main".into(),
@@ -92,9 +94,13 @@ fn writer(seen: &Seen) -> Writer {
 
 /// A probe of the only target.
 fn probe(built: Arc<Built>, results: &ResultSender) -> Arc<Probe> {
+    probe_told(built, results, None)
+}
+
+fn probe_told(built: Arc<Built>, results: &ResultSender, told: Option<Arc<Told>>) -> Arc<Probe> {
     let target = Arc::clone(&built.targets[0]);
     let live = Arc::new(Live { built, results: results.clone() });
-    let turn = Turn { target, slot: Some(0), due: None, missed: 0, next: None, told: None };
+    let turn = Turn { target, slot: Some(0), due: None, missed: 0, next: None, told };
     Arc::new(Probe::new(live, turn))
 }
 
@@ -105,8 +111,8 @@ async fn told(
     task: impl Future<Output = Landed> + Send + 'static,
 ) -> Vec<(String, String, i64)> {
     let folder = tempfile::tempdir().unwrap();
-    let (built, stages, seen) = (built(folder.path()), stages(grace), Seen::default());
-    let writer = writer(&seen);
+    let (built, stages, seen) = (built(folder.path(), ""), stages(grace), Seen::default());
+    let writer = writer(seen.clone());
     let results = writer.sender();
     let (switch, stop) = StopSwitch::new(&Clock::system());
     let mut flight = Flight::default();
@@ -138,4 +144,59 @@ async fn a_probe_that_outlasts_the_grace_ends_in_a_row_that_says_so() {
 async fn at_once_means_at_once() {
     let told = told(Duration::from_hours(1), Some(StopLevel::Now), pending()).await;
     assert!(told.is_empty());
+}
+
+/// Takes nothing until it may.
+struct Held(std::sync::mpsc::Receiver<()>);
+
+impl Follower for Held {
+    fn deliver(&mut self, _: &ResultBatch) -> io::Result<()> {
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+fn row(probe: &Probe, stages: &Stages) -> ProbeResult {
+    probe.first_attempt(stages);
+    probe.broken_off(stages, Failure::new(ErrorKind::Internal, "a row")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_remembers_is_told_of_rows_that_are_kept_and_of_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let stages = stages(Duration::from_secs(5));
+    let built = built(folder.path(), "[[sinks]]\ntype = \"parquet\"\non_full = \"drop_newest\"\n");
+    let (release, held) = std::sync::mpsc::channel();
+    let writer = writer(Held(held));
+    let results = writer.sender();
+    let plain = probe(Arc::clone(&built), &results);
+    // Until there is no room, also not after a moment.
+    let mut refused = 0;
+    while refused < 20 {
+        let landed = deliver(&stages, &plain, row(&plain, &stages)).await;
+        refused = if landed.is_kept { 0 } else { refused + 1 };
+        if refused > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let told = |probe: Arc<Probe>| {
+        let stages = Arc::clone(&stages);
+        async move {
+            let row = row(&probe, &stages);
+            probe.told(deliver(&stages, &probe, row).await)
+        }
+    };
+    let (receipt, mut told_of) = Receipt::new();
+    let waits = tokio::spawn(told(probe_told(Arc::clone(&built), &results, Some(Told::new(receipt)))));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(told_of.try_recv().is_err() && !waits.is_finished(), "it waits for room");
+    drop(release);
+    assert!(waits.await.unwrap().is_kept);
+    assert!(told_of.await.unwrap().is_some());
+    writer.stop_signal().by(stages.clock.now() + Duration::from_secs(5));
+    writer.drained().await.unwrap();
+    // The sink takes nothing more: the row is lost, and the target is new again.
+    let (receipt, told_of) = Receipt::new();
+    assert!(!told(probe_told(built, &results, Some(Told::new(receipt)))).await.is_kept);
+    assert!(told_of.await.is_err());
 }

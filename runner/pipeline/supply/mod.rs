@@ -55,7 +55,7 @@ pub struct SupplyUpdate {
 pub struct Receipt(oneshot::Sender<Option<ResultMark>>);
 
 impl Receipt {
-    fn new() -> (Self, oneshot::Receiver<Option<ResultMark>>) {
+    pub(super) fn new() -> (Self, oneshot::Receiver<Option<ResultMark>>) {
         let (sender, receiver) = oneshot::channel();
         (Self(sender), receiver)
     }

@@ -47,7 +47,8 @@ pub(super) struct Refusal {
 }
 
 impl Trouble {
-    fn is(&self, text: String, status: Option<StatusCode>) {
+    /// Notes what goes wrong.
+    pub(super) fn is(&self, text: String, status: Option<StatusCode>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Refusal { text, status });
     }
 

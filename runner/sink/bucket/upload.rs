@@ -6,6 +6,7 @@ use std::hash::Hasher as _;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use object_store::path::Path as Key;
@@ -13,6 +14,8 @@ use object_store::{
     Attribute, Attributes, Error, GetOptions, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions,
     PutOptions, PutPayload,
 };
+use rustix::io::Errno;
+use tokio::time::sleep;
 use twox_hash::XxHash3_64;
 
 use super::address::BucketAddress;
@@ -25,6 +28,8 @@ use crate::sink::parquet::finished::Finished;
 const PART: u64 = 8 << 20;
 /// The metadata that holds a file's checksum: XXH3-64, as in the list of checksums.
 const CHECKSUM: &str = "xxh3";
+/// How long the end waits for an upload in parts to be taken back.
+const ABORT: Duration = Duration::from_secs(1);
 
 /// A bucket to upload to.
 #[derive(Debug)]
@@ -63,12 +68,22 @@ pub(super) enum UploadFault {
     /// The bucket does not take it, for the reason given. It may later.
     #[error("{0}")]
     Bucket(String),
+    /// Nothing shall be tried any more.
+    #[error("the upload was broken off")]
+    Over,
 }
 
 impl UploadFault {
-    /// Whether the same may go well later, and for other files would not go well now.
-    pub(super) fn is_of_the_bucket(&self) -> bool {
-        matches!(self, Self::Bucket(_))
+    /// Whether the same may go well later, and for other files would not go well now: the bucket takes nothing, or
+    /// this machine is short of what it takes to read a file.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Bucket(_) => true,
+            Self::Local(error) => {
+                matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -82,8 +97,14 @@ impl Bucket {
         Ok(Self { store, address: address.clone(), trouble, secrets, part: PART })
     }
 
-    /// Uploads a file of the results folder, unless the bucket has it.
-    pub(super) async fn upload(&self, results: &Path, file: &Finished) -> Result<Uploaded, UploadFault> {
+    /// Uploads a file of the results folder, unless the bucket has it. Leaves it once `over` returns; from then on
+    /// it returns at once whenever it is called.
+    pub(super) async fn upload(
+        &self,
+        results: &Path,
+        file: &Finished,
+        over: impl AsyncFn(),
+    ) -> Result<Uploaded, UploadFault> {
         self.trouble.take();
         let key =
             self.address.key(&file.place).ok_or_else(|| UploadFault::Bucket("no such key".to_owned()))?;
@@ -92,9 +113,9 @@ impl Bucket {
             opened => opened.map_err(UploadFault::Local)?,
         };
         if file.bytes <= self.part {
-            self.whole(&key, file, local).await
+            until(self.whole(&key, file, local), &over).await
         } else {
-            self.parts(&key, file, local).await
+            self.parts(&key, file, local, &over).await
         }
     }
 
@@ -133,21 +154,24 @@ impl Bucket {
         self.store.put_opts(key, payload, options).await.map(drop)
     }
 
-    async fn parts(&self, key: &Key, file: &Finished, local: File) -> Result<Uploaded, UploadFault> {
-        if let Some(known) = self.known(key, file).await? {
+    async fn parts(
+        &self,
+        key: &Key,
+        file: &Finished,
+        local: File,
+        over: &impl AsyncFn(),
+    ) -> Result<Uploaded, UploadFault> {
+        if let Some(known) = until(self.known(key, file), over).await? {
             return Ok(known);
         }
         let options = PutMultipartOptions { attributes: attributes(file), ..PutMultipartOptions::default() };
-        let begun = self.store.put_multipart_opts(key, options).await;
-        let mut upload = begun.map_err(|error| self.fault(&error))?;
-        match self.send_parts(&mut upload, file, local).await {
-            Ok(()) => Ok(Uploaded::New),
-            Err(fault) => {
-                // Parts that stay cost money. The reason for the failure matters more than whether this works.
-                let _ = upload.abort().await;
-                Err(fault)
-            }
-        }
+        let begin = async {
+            let begun = self.store.put_multipart_opts(key, options).await;
+            begun.map_err(|error| self.fault(&error))
+        };
+        let upload = until(begin, over).await?;
+        let send = async |upload: &mut Box<dyn MultipartUpload>| self.send_parts(upload, file, local).await;
+        or_abort(upload, send, over).await.map(|()| Uploaded::New)
     }
 
     async fn send_parts(
@@ -175,15 +199,20 @@ impl Bucket {
         upload.complete().await.map(drop).map_err(|error| self.fault(&error))
     }
 
-    /// Whether the bucket has the file; none if it has nothing under its key.
+    /// Whether the bucket has the file; none if it has nothing under its key. An object without our checksum may be
+    /// anything, and a file of this machine may go once it is known: so it is not taken for ours.
     async fn known(&self, key: &Key, file: &Finished) -> Result<Option<Uploaded>, UploadFault> {
         let asked = self.store.get_opts(key, GetOptions { head: true, ..GetOptions::default() }).await;
         let found = match asked {
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(Error::NotFound { .. }) => {
+                // That was the answer, and no trouble: it must not be told of a later one.
+                self.trouble.take();
+                return Ok(None);
+            }
             found => found.map_err(|error| self.fault(&error))?,
         };
         let checksum = found.attributes.get(&Attribute::Metadata(CHECKSUM.into()));
-        let is_same = checksum.is_none_or(|found| found.as_ref() == format!("{:016x}", file.checksum));
+        let is_same = checksum.is_some_and(|found| found.as_ref() == format!("{:016x}", file.checksum));
         if found.meta.size == file.bytes && is_same {
             Ok(Some(Uploaded::Known))
         } else {
@@ -209,6 +238,40 @@ impl Bucket {
     }
 }
 
+/// Goes on until it is over.
+async fn until<T>(
+    work: impl Future<Output = Result<T, UploadFault>>,
+    over: &impl AsyncFn(),
+) -> Result<T, UploadFault> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = over() => Err(UploadFault::Over),
+    }
+}
+
+/// Sends the parts of an upload. If that fails, or is over before, the upload is taken back, since parts that stay
+/// cost money; the end waits only a moment for that. The reason for the failure matters more than whether it works.
+async fn or_abort(
+    mut upload: Box<dyn MultipartUpload>,
+    send: impl AsyncFnOnce(&mut Box<dyn MultipartUpload>) -> Result<(), UploadFault>,
+    over: &impl AsyncFn(),
+) -> Result<(), UploadFault> {
+    let sent = until(send(&mut upload), over).await;
+    if sent.is_err() {
+        let late = async {
+            over().await;
+            sleep(ABORT).await;
+        };
+        tokio::select! {
+            biased;
+            _ = upload.abort() => {}
+            () = late => {}
+        }
+    }
+    sent
+}
+
 fn attributes(file: &Finished) -> Attributes {
     let mut attributes = Attributes::new();
     attributes.insert(Attribute::ContentType, "application/vnd.apache.parquet".into());
@@ -218,8 +281,13 @@ fn attributes(file: &Finished) -> Attributes {
 
 #[cfg(test)]
 mod tests {
-    use object_store::ObjectStoreExt as _;
+    use std::future::{pending, ready};
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
     use object_store::memory::InMemory;
+    use object_store::{ObjectStoreExt as _, PutResult, UploadPart};
 
     use super::*;
 
@@ -253,7 +321,7 @@ mod tests {
         }
 
         async fn upload(&self, file: &Finished) -> Result<Uploaded, UploadFault> {
-            self.bucket.upload(self.folder.path(), file).await
+            self.bucket.upload(self.folder.path(), file, pending).await
         }
 
         async fn object(&self) -> Option<Vec<u8>> {
@@ -290,6 +358,85 @@ mod tests {
             std::fs::remove_file(case.folder.path().join(PLACE)).unwrap();
             assert!(matches!(case.upload(&file).await, Err(UploadFault::Gone)), "{part}");
             assert_eq!(case.object().await, None, "{part}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_without_our_checksum_is_not_taken_for_the_file() {
+        for part in [1_000, 7] {
+            let case = Case::new(part);
+            let file = case.file(b"PAR1 and then some bytes");
+            let payload = PutPayload::from_static(b"another 24 bytes of them");
+            case.store.put(&Key::from(format!("x/{PLACE}")), payload).await.unwrap();
+            assert!(matches!(case.upload(&file).await, Err(UploadFault::Occupied)), "{part}");
+        }
+    }
+
+    #[tokio::test]
+    async fn that_a_key_is_free_is_not_told_of_a_later_failure() {
+        let case = Case::new(7);
+        let file = case.file(b"PAR1 and then some bytes");
+        case.bucket.trouble.is("it answered 404".to_owned(), Some(StatusCode::NOT_FOUND));
+        assert_eq!(case.bucket.known(&Key::from("free"), &file).await.unwrap(), None);
+        assert!(case.bucket.trouble.take().is_none());
+    }
+
+    #[test]
+    fn what_this_machine_is_short_of_may_be_there_later() {
+        let fault = |errno: Errno| UploadFault::Local(errno.into());
+        assert!(fault(Errno::MFILE).may_pass());
+        assert!(!fault(Errno::IO).may_pass());
+        assert!(!UploadFault::Damaged.may_pass());
+    }
+
+    /// An upload whose parts never get there.
+    #[derive(Debug)]
+    struct Stuck {
+        is_aborted: Arc<AtomicBool>,
+        hangs: bool,
+    }
+
+    type Boxed<'a, T> = Pin<Box<dyn Future<Output = object_store::Result<T>> + Send + 'a>>;
+
+    impl MultipartUpload for Stuck {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            Box::pin(pending())
+        }
+
+        fn complete<'a, 'b>(&'a mut self) -> Boxed<'b, PutResult>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(pending())
+        }
+
+        fn abort<'a, 'b>(&'a mut self) -> Boxed<'b, ()>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            self.is_aborted.store(true, Ordering::Release);
+            if self.hangs { Box::pin(pending()) } else { Box::pin(ready(Ok(()))) }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_in_parts_is_taken_back_at_the_end_which_does_not_wait_for_long() {
+        for hangs in [false, true] {
+            let is_aborted = Arc::<AtomicBool>::default();
+            let upload = Box::new(Stuck { is_aborted: Arc::clone(&is_aborted), hangs });
+            let send = async |upload: &mut Box<dyn MultipartUpload>| {
+                upload
+                    .put_part(PutPayload::new())
+                    .await
+                    .map_err(|error| UploadFault::Bucket(error.to_string()))
+            };
+            let begun = Instant::now();
+            let sent = or_abort(upload, send, &async || sleep(Duration::from_millis(10)).await).await;
+            assert!(matches!(sent, Err(UploadFault::Over)));
+            assert!(is_aborted.load(Ordering::Acquire));
+            assert!(begun.elapsed() < Duration::from_secs(10));
         }
     }
 }

@@ -70,7 +70,7 @@ impl Uploader {
         queue.begin();
         let thread = thread::Builder::new()
             .name("sink-upload".to_owned())
-            .spawn(move || worker.run(&runtime))
+            .spawn(move || worker.run(runtime))
             .map_err(SinkError::Thread)?;
         Ok(Self { spec, queue, clock, is_given_up, thread: Some(thread) })
     }
@@ -115,7 +115,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, runtime: &Runtime) {
+    fn run(mut self, runtime: Runtime) {
         runtime.block_on(self.work());
         let counters = &self.parts.counters;
         let files = read(&counters.uploads_waiting);
@@ -126,6 +126,8 @@ impl Worker {
             );
         }
         self.parts.queue.end();
+        // A name that is being looked up cannot be given up. Nobody needs it any more, so nobody waits for it.
+        runtime.shutdown_background();
     }
 
     async fn work(&mut self) {
@@ -164,23 +166,20 @@ impl Worker {
     async fn carry(&mut self, file: Finished) -> bool {
         loop {
             let parts = &self.parts;
-            let uploaded = tokio::select! {
-                biased;
-                uploaded = self.bucket.upload(&parts.folders.results, &file) => uploaded,
-                () = self.over() => return false,
-            };
-            match uploaded {
+            let over = async || self.over().await;
+            match self.bucket.upload(&parts.folders.results, &file, over).await {
                 Ok(uploaded) => {
                     self.went_well(&file, &uploaded);
                     note(&self.parts, file);
                     return true;
                 }
+                Err(UploadFault::Over) => return false,
                 Err(UploadFault::Gone) => {
                     debug!(file = file.place, "a file went before it was uploaded");
                     self.parts.queue.done(file);
                     return true;
                 }
-                Err(fault) if fault.is_of_the_bucket() => {
+                Err(fault) if fault.may_pass() => {
                     self.failed(fault.to_string());
                     if !self.pause().await {
                         return false;
@@ -277,4 +276,48 @@ fn note(parts: &UploaderParts, file: Finished) {
         warn!(%error, cause, "a file is uploaded, but this could not be noted");
     }
     parts.queue.done(file);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::sink::bucket::{BucketAddress, BucketSettings};
+    use crate::sink::stop::StopSignal;
+
+    #[test]
+    fn the_end_does_not_wait_for_a_name_that_is_looked_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = BucketAddress::parse("s3://acme").unwrap();
+        let spec = BucketSpec { address, settings: BucketSettings::default(), delete_local: false };
+        let bucket = Bucket::open(&spec.address, &spec.settings).unwrap();
+        let counters = Arc::<WriterCounters>::default();
+        let queue = Arc::new(UploadQueue::new(Arc::clone(&counters)));
+        queue.begin();
+        queue.close(Clock::system().now());
+        let folders = Folders::new(&folder.path().join("results"), "main").unwrap();
+        folders.make().unwrap();
+        let clock = SinkClock::here(Clock::system());
+        let (_signal, stop) = StopSignal::new(clock.clone());
+        let parts = UploaderParts {
+            folders: Arc::new(folders),
+            spec: Arc::new(spec),
+            queue,
+            counters,
+            stop,
+            clock,
+            grace: Duration::from_secs(1),
+        };
+        let is_given_up = Arc::<AtomicBool>::default();
+        let worker = Worker { parts, name: String::new(), bucket, is_given_up, failures: 0, reason: None };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || wait.recv_timeout(Duration::from_secs(20)));
+        let begun = Instant::now();
+        worker.run(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        drop(release);
+    }
 }

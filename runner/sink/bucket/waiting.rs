@@ -4,15 +4,12 @@
 //! leave what the next one has to upload. A runner that lives uploads its own.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use super::BucketSpec;
 use crate::sink::SinkError;
 use crate::sink::parquet::Folders;
-use crate::sink::parquet::checksums::note_removed;
-use crate::sink::parquet::finished::{Finished, read_list};
+use crate::sink::parquet::finished::{Finished, read_list, remove_finished};
 use crate::sink::parquet::lock::Adoption;
 use crate::sink::parquet::publish::append_line;
 
@@ -74,11 +71,7 @@ fn remove(folders: &Folders, file: &Finished) -> Result<(), SinkError> {
     if !local.is_file() {
         return Ok(());
     }
-    note_removed(folders, &[(PathBuf::from(&file.place), file.bytes)])?;
-    match fs::remove_file(&local) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(SinkError::io("remove", &local)),
-    }
+    remove_finished(folders, &[(PathBuf::from(&file.place), file.bytes)])
 }
 
 /// Every runner that has a list for this results folder, the own one included.
@@ -93,13 +86,14 @@ fn lists_of_all(folders: &Folders) -> Result<Vec<Folders>, SinkError> {
     Ok(found)
 }
 
-/// Whether nobody runs under a name.
+/// Whether nobody runs under a name: also where its folder has just gone, with a run that ended by itself.
 fn is_gone(runner: &Folders) -> Result<bool, SinkError> {
-    Adoption::take(&runner.state()).map(|adoption| adoption.is_some())
+    Adoption::is_free(&runner.state())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use super::*;
@@ -119,7 +113,8 @@ mod tests {
 
     /// A file that a runner has published.
     fn published(folders: &Folders, name: &str) -> Finished {
-        let file = Finished { place: format!("probes/{name}.parquet"), checksum: 7, bytes: 4 };
+        let file =
+            Finished { place: format!("probes/date=2026-09-01/{name}.parquet"), checksum: 7, bytes: 4 };
         let path = folders.results.join(&file.place);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "PAR1").unwrap();
@@ -164,5 +159,18 @@ mod tests {
         assert!(is_there(&second));
         assert_eq!(find(&own, &spec).unwrap(), []);
         assert!(!is_there(&second));
+        let day = own.results.join("probes/date=2026-09-01");
+        assert!(!day.exists() && own.results.join("probes").exists(), "an empty day goes with its last file");
+    }
+
+    #[test]
+    fn a_run_whose_folder_has_gone_is_gone_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folders(folder.path(), "main");
+        let once = own.of_runner("main-once-0198f0a0-0000-7000-8000-000000000001");
+        assert!(is_gone(&once).unwrap());
+        fs::create_dir_all(once.state()).unwrap();
+        assert!(is_gone(&once).unwrap());
+        fs::remove_dir(once.state()).unwrap();
     }
 }

@@ -1,10 +1,14 @@
 //! A finished file as the lists in the state folder know it: `checksums` has a line for each, and so has
 //! `uploaded` once a bucket has it.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+use super::checksums::{is_absent, note_removed};
+use super::folders::Folders;
+use crate::sink::SinkError;
 
 /// A finished file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +61,36 @@ pub(crate) fn read_list(path: &Path, more: &str) -> io::Result<Vec<Finished>> {
         }
     }
     Ok(list)
+}
+
+/// Removes finished files, by their path below the results folder and their bytes, in this order, and the folders of
+/// days that are empty then. Before, it is noted that they go.
+pub(crate) fn remove_finished(folders: &Folders, files: &[(PathBuf, u64)]) -> Result<(), SinkError> {
+    note_removed(folders, files)?;
+    for (place, _) in files {
+        let path = folders.results.join(place);
+        match fs::remove_file(&path) {
+            // A run beside this one removes the same.
+            Err(error) if is_absent(&error) => {}
+            removed => removed.map_err(SinkError::io("remove", &path))?,
+        }
+    }
+    let days: BTreeSet<&Path> = files.iter().filter_map(|(place, _)| day_of(place)).collect();
+    for day in days {
+        let folder = folders.results.join(day);
+        match fs::remove_dir(&folder) {
+            // There are other files, or another one has removed it.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty || is_absent(&error) => {}
+            removed => removed.map_err(SinkError::io("remove", &folder))?,
+        }
+    }
+    Ok(())
+}
+
+/// The folder of a file's day.
+fn day_of(place: &Path) -> Option<&Path> {
+    let folder = place.parent()?;
+    folder.file_name()?.to_str()?.starts_with("date=").then_some(folder)
 }
 
 #[cfg(test)]

@@ -149,6 +149,16 @@ impl Adoption {
         let journals = open(&path)?;
         Ok(try_lock(&journals, &path)?.then_some(Self { _journals: journals }))
     }
+
+    /// Whether a runner is not there, and nobody takes over its journals. Makes nothing: a run that ends by itself
+    /// takes its folder along.
+    pub(crate) fn is_free(state: &Path) -> Result<bool, SinkError> {
+        let path = state.join(JOURNALS);
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            opened => try_lock(&opened.map_err(SinkError::io("open", &path))?, &path),
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<File, SinkError> {

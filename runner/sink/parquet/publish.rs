@@ -91,8 +91,16 @@ impl Staged {
     pub(crate) fn publish(self, folders: &Folders, place: &Path) -> Result<PathBuf, SinkError> {
         let path = folders.results.join(place);
         let folder = path.parent().unwrap_or(&folders.results);
-        make_folder(folder).map_err(SinkError::io("create", folder))?;
-        fs::rename(&self.path, &path).map_err(SinkError::io("publish", &path))?;
+        let publish = || -> Result<io::Result<()>, SinkError> {
+            make_folder(folder).map_err(SinkError::io("create", folder))?;
+            Ok(fs::rename(&self.path, &path))
+        };
+        let published = match publish()? {
+            // Whoever has removed the last file of the day has taken the empty folder along in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => publish()?,
+            published => published,
+        };
+        published.map_err(SinkError::io("publish", &path))?;
         sync_names(folders, place)?;
         Ok(path)
     }

@@ -21,11 +21,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checksums::{is_absent, note_removed};
+use super::checksums::is_absent;
+use super::finished::remove_finished;
 use super::folders::{Folders, names};
 use super::schema::Table;
 use super::segment::{Day, SegmentName};
@@ -102,7 +102,7 @@ pub(crate) fn retain(
         done.refused = Some(Refused { percent, days });
         return Ok(done);
     }
-    for (day, files) in days.range(..first_kept) {
+    for files in days.range(..first_kept).map(|(_, files)| files) {
         if done.files > 0 && is_too_much(done.bytes + sum(files)) {
             done.is_partial = true;
             break;
@@ -112,7 +112,7 @@ pub(crate) fn retain(
         if free.is_empty() {
             continue;
         }
-        remove(folders, *day, &free)?;
+        remove_finished(folders, &free)?;
         done.files += free.len() as u64;
         done.bytes += sum(&free);
     }
@@ -145,27 +145,6 @@ fn own_files(folders: &Folders) -> Result<BTreeMap<Day, Files>, SinkError> {
         }
     }
     Ok(days)
-}
-
-fn remove(folders: &Folders, day: Day, files: &Files) -> Result<(), SinkError> {
-    note_removed(folders, files)?;
-    for (place, _) in files {
-        let path = folders.results.join(place);
-        match fs::remove_file(&path) {
-            // A run beside this one removes the same.
-            Err(error) if is_absent(&error) => {}
-            removed => removed.map_err(SinkError::io("remove", &path))?,
-        }
-    }
-    for table in Table::ALL {
-        let folder = folders.results.join(table.name()).join(format!("date={day}"));
-        match fs::remove_dir(&folder) {
-            // Another runner still has files there, or has none.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty || is_absent(&error) => {}
-            removed => removed.map_err(SinkError::io("remove", &folder))?,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
