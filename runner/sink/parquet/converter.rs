@@ -211,10 +211,8 @@ impl Worker {
         if self.retention.done == Some((keep, newest)) {
             return;
         }
-        let removed = bucket
-            .map(|bucket| confirmed(&self.folders, &bucket))
-            .transpose()
-            .and_then(|confirmed| {
+        let removed =
+            bucket.map(|bucket| confirmed(&self.folders, &bucket)).transpose().and_then(|confirmed| {
                 let is_needed = |place: &Path| {
                     let has_it = |known: &HashMap<String, Finished>| {
                         place.to_str().is_some_and(|place| known.contains_key(place))
