@@ -199,7 +199,7 @@ fn files_go_from_this_machine_once_the_bucket_has_them() {
     for part in ["another object is there under the same key", "1 files could not be uploaded"] {
         assert!(finished.stderr.contains(part), "{}", finished.stderr);
     }
-    assert_eq!(local(&project.results()).into_keys().collect::<Vec<_>>(), [place.clone()]);
+    assert_eq!(local(&project.results()).into_keys().collect::<Vec<_>>(), std::slice::from_ref(place));
     let there = uploaded(&bucket, "acme-probes/");
     assert_eq!(there.len(), 4);
     assert_eq!(there[place], print(b"something else"));

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -55,7 +56,7 @@ fn a_file_of_lines_is_put_away_and_the_oldest_go() {
     let names = || -> BTreeSet<String> {
         let entries = fs::read_dir(project.data()).into_iter().flatten();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".jsonl")).collect()
+        names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "jsonl")).collect()
     };
     let mut seen = BTreeSet::new();
     running.until(LONG, "four files that were put away", || {

@@ -166,7 +166,7 @@ async fn a_source_that_remembers_is_told_of_rows_that_are_kept_and_of_no_others(
     let folder = tempfile::tempdir().unwrap();
     let stages = stages(Duration::from_secs(5));
     let built = built(folder.path(), "[[sinks]]\ntype = \"parquet\"\non_full = \"drop_newest\"\n");
-    let (release, held) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::sync_channel(1);
     let writer = writer(Held(held));
     let results = writer.sender();
     let plain = probe(Arc::clone(&built), &results);
@@ -187,7 +187,10 @@ async fn a_source_that_remembers_is_told_of_rows_that_are_kept_and_of_no_others(
         }
     };
     let (receipt, mut told_of) = Receipt::new();
-    let waits = tokio::spawn(told(probe_told(Arc::clone(&built), &results, Some(Told::new(receipt)))));
+    let waits = crate::telemetry::spawn(
+        "waits",
+        told(probe_told(Arc::clone(&built), &results, Some(Told::new(receipt)))),
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(told_of.try_recv().is_err() && !waits.is_finished(), "it waits for room");
     drop(release);

@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 200;
 /// Who keeps the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
-    /// Amazon S3, and what speaks like it: MinIO, Ceph, Cloudflare R2.
+    /// Amazon S3, and what speaks like it: `MinIO`, Ceph, Cloudflare R2.
     S3,
     /// Google Cloud Storage.
     Google,

@@ -116,7 +116,7 @@ impl UploadQueue {
     }
 
     /// Takes over what was found in the lists.
-    pub(super) fn found(&self, files: VecDeque<Finished>) {
+    pub(super) fn found(&self, files: &VecDeque<Finished>) {
         self.change(|state| {
             let told = std::mem::take(&mut state.waiting);
             let fresh = files.iter().filter(|file| state.is_fresh(file)).cloned();
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(queue.next().await, Next::Look);
         queue.push((0..WAITING + 6).map(file).collect());
         assert_eq!(waiting(), WAITING as u64 + 6);
-        queue.found((2..WAITING + 6).map(file).collect());
+        queue.found(&(2..WAITING + 6).map(file).collect());
         assert_eq!(waiting(), WAITING as u64 + 6, "the queue knows two that the lists do not");
         for number in 2..WAITING + 2 {
             let taken = take(&queue).await;
@@ -214,7 +214,7 @@ mod tests {
             queue.done(taken);
         }
         assert_eq!(queue.next().await, Next::Look);
-        queue.found((0..WAITING + 6).map(file).collect());
+        queue.found(&(0..WAITING + 6).map(file).collect());
         let rest: Vec<_> = (0..2).chain(WAITING + 2..WAITING + 6).collect();
         for number in rest {
             assert_eq!(take(&queue).await, file(number));

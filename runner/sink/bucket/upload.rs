@@ -257,8 +257,8 @@ async fn or_abort(
     send: impl AsyncFnOnce(&mut Box<dyn MultipartUpload>) -> Result<(), UploadFault>,
     over: &impl AsyncFn(),
 ) -> Result<(), UploadFault> {
-    let sent = until(send(&mut upload), over).await;
-    if sent.is_err() {
+    let outcome = until(send(&mut upload), over).await;
+    if outcome.is_err() {
         let late = async {
             over().await;
             sleep(ABORT).await;
@@ -269,7 +269,7 @@ async fn or_abort(
             () = late => {}
         }
     }
-    sent
+    outcome
 }
 
 fn attributes(file: &Finished) -> Attributes {
@@ -284,12 +284,12 @@ mod tests {
     use std::future::{pending, ready};
     use std::pin::Pin;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Instant;
 
     use object_store::memory::InMemory;
     use object_store::{ObjectStoreExt as _, PutResult, UploadPart};
 
     use super::*;
+    use crate::clock::Clock;
 
     const PLACE: &str = "probes/date=2026-09-01/a.parquet";
 
@@ -432,11 +432,11 @@ mod tests {
                     .await
                     .map_err(|error| UploadFault::Bucket(error.to_string()))
             };
-            let begun = Instant::now();
-            let sent = or_abort(upload, send, &async || sleep(Duration::from_millis(10)).await).await;
-            assert!(matches!(sent, Err(UploadFault::Over)));
+            let (clock, begun) = (Clock::system(), Clock::system().now());
+            let outcome = or_abort(upload, send, &async || sleep(Duration::from_millis(10)).await).await;
+            assert!(matches!(outcome, Err(UploadFault::Over)));
             assert!(is_aborted.load(Ordering::Acquire));
-            assert!(begun.elapsed() < Duration::from_secs(10));
+            assert!(clock.now() < begun + Duration::from_secs(10));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Looked through are the own lists and those of runners that are not there: single runs (`--once`) end, and
 //! leave what the next one has to upload. A runner that lives uploads its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use super::BucketSpec;
@@ -24,12 +24,12 @@ pub(super) fn find(folders: &Folders, spec: &BucketSpec) -> Result<VecDeque<Fini
         }
     }
     let mut waiting = VecDeque::new();
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for runner in published {
         let path = runner.checksums();
         for file in read_list(&path, "").map_err(SinkError::io("read", &path))? {
             let local = folders.results.join(&file.place);
-            if !local.is_file() || seen.insert(file.place.clone(), ()).is_some() {
+            if !local.is_file() || !seen.insert(file.place.clone()) {
                 continue;
             }
             if confirmed.get(&file.place) != Some(&file) {
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(find(&own, &here).unwrap(), all);
         confirm(&own, &here, &first).unwrap();
         confirm(&once, &here, &left).unwrap();
-        assert_eq!(find(&own, &here).unwrap(), [second.clone()]);
+        assert_eq!(find(&own, &here).unwrap(), std::slice::from_ref(&second));
         assert_eq!(find(&own, &two).unwrap(), all, "another bucket has nothing yet");
         fs::remove_file(own.results.join(&second.place)).unwrap();
         assert_eq!(find(&own, &here).unwrap(), []);
