@@ -121,7 +121,7 @@ impl Sum {
                 self.bytes_out += bytes;
                 self.rows += rows;
             }
-            What::There { .. } => self.there += 1,
+            What::There { .. } | What::Fewer { .. } => self.there += 1,
             What::Waiting { .. } => self.waiting += 1,
             What::Wrong { .. } => self.wrong += 1,
         }
@@ -159,6 +159,10 @@ fn text(day: &Compacted) -> String {
             ByteSize(*bytes)
         ),
         What::There { rows } => format!("there already, {}", count(*rows as usize, "row")),
+        What::Fewer { rows, left } => format!(
+            "there already, {}; the results have only {left} of them by now: keep the archive",
+            count(*rows as usize, "row")
+        ),
         What::Waiting { journals } => format!(
             "left for later: {} with results of this day; a runner makes files of them when it starts",
             count(*journals, "journal")
@@ -183,6 +187,10 @@ fn json_line(day: &Compacted) -> String {
             put("rows", (*rows).into());
         }
         What::There { rows } => put("rows", (*rows).into()),
+        What::Fewer { rows, left } => {
+            put("rows", (*rows).into());
+            put("rows_left", (*left).into());
+        }
         What::Waiting { journals } => put("journals", (*journals).into()),
         What::Wrong { reason } => put("reason", reason.as_str().into()),
     }

@@ -133,7 +133,7 @@ fn text(file: &Verified) -> Option<String> {
         Finding::Unreadable { reason } => format!("it cannot be read to its end: {}", harmless(reason)),
         Finding::Foreign => "it is no finished file; readers of the folder may fail at it".to_owned(),
         Finding::Quarantined => {
-            "parts of this journal could not be read; all else of it is published. Move it away once you have looked at it"
+            "parts of this journal could not be read, and rows in it may not be published; keep it until you have looked at it"
                 .to_owned()
         }
     };

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::checksums::is_finished;
+use super::checksums::{is_absent, is_finished};
 use super::encode::writer;
 use super::folders::{COMPACTOR, Folders, names};
 use super::lock::{Lock, Locking};
@@ -73,6 +73,13 @@ pub enum What {
         /// Its rows.
         rows: u64,
     },
+    /// It is there, and has more than the results, whose files were removed since: it may be the only copy.
+    Fewer {
+        /// The rows of the archive's file.
+        rows: u64,
+        /// The rows that the results still have of it.
+        left: u64,
+    },
     /// Journals have results of the day: a runner that starts makes files of them.
     Waiting {
         /// How many.
@@ -90,7 +97,7 @@ impl What {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Done { .. } => "compacted",
-            Self::There { .. } => "there",
+            Self::There { .. } | Self::Fewer { .. } => "there",
             Self::Waiting { .. } => "waiting",
             Self::Wrong { .. } => "wrong",
         }
@@ -105,13 +112,13 @@ impl Compaction {
         if let Some(other) = other {
             return Err(SinkError::ArchiveInUse { path: to.to_owned(), runner: other.runner });
         }
-        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         fs::metadata(from).map_err(SinkError::io("look at", from))?;
-        folders.make()?;
+        // Before anything is made: a folder of ours in the results would stay there.
         let (source, archive) = (real(from), real(to));
         if source.starts_with(&archive) || archive.starts_with(&source) {
             return Err(SinkError::ArchiveInResults { archive: to.to_owned(), results: from.to_owned() });
         }
+        folders.make()?;
         match Lock::take(&folders.state())? {
             Locking::Held(lock) => {
                 sweep(&folders)?;
@@ -166,7 +173,12 @@ impl Compaction {
                     if !is_finished(&place) {
                         continue;
                     }
-                    let bytes = fs::metadata(&path).map_err(SinkError::io("look at", &path))?.len();
+                    let bytes = match fs::metadata(&path) {
+                        Ok(metadata) => metadata.len(),
+                        // Gone meanwhile: its day is told as one that cannot be read, and the others go on.
+                        Err(error) if is_absent(&error) => 0,
+                        Err(error) => return Err(SinkError::io("look at", &path)(error)),
+                    };
                     days.entry(day).or_default().entry(table.name()).or_default().push((path, bytes));
                 }
             }
@@ -201,6 +213,10 @@ impl Compaction {
             if path.exists() {
                 let has = rows_of(&path)?;
                 let should = files.iter().map(|file| rows_of(file)).sum::<Result<u64, _>>()?;
+                if has > should {
+                    // Files of the day were removed from the results since: this may be the only copy of their rows.
+                    return Ok(What::Fewer { rows: has, left: should });
+                }
                 if has != should {
                     return Err(CompactError::OtherRows { path, has, should });
                 }
@@ -255,11 +271,19 @@ impl Compaction {
     }
 }
 
+/// Where a path leads, as far as it is there already.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = path.ancestors().find_map(|above| Some((fs::canonicalize(above).ok()?, above)));
+    let whole = known.and_then(|(real, above)| Some(real.join(path.strip_prefix(above).ok()?)));
+    whole.unwrap_or(path)
+}
+
 /// Why a table of a day could not be compacted.
 #[derive(Debug, thiserror::Error)]
 enum CompactError {
     /// What is there is not what should be there.
-    #[error("\"{}\" has {has} rows, and the results have {should}: remove the file to have it made again", .path.display())]
+    #[error("\"{}\" has {has} rows, and the results have {should}: it is left as it is, since it may have rows that the results have no more", .path.display())]
     OtherRows {
         /// The file of the archive.
         path: PathBuf,

@@ -8,7 +8,7 @@
 //! been seen to panic and to ask for absurd amounts of memory. For the others the footer is held against the file's
 //! length first, and a panic is an answer like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Read};
@@ -25,7 +25,7 @@ use ::parquet::file::metadata::ParquetMetaData;
 use twox_hash::xxhash3_64::{RawHasher, SecretBuffer};
 
 use super::checksums::{Listed, Lists, is_absent, is_finished};
-use super::folders::Folders;
+use super::folders::{COMPACTOR, Folders, names};
 use super::schema::Table;
 use super::segment::SegmentName;
 use crate::sink::SinkError;
@@ -75,7 +75,7 @@ pub enum Finding {
     },
     /// It is no finished file of ours: readers of the folder fail at it, or take it for one.
     Foreign,
-    /// A journal of which something could not be read. What could is published.
+    /// A journal of which something could not be read. Rows in it may not be published.
     Quarantined,
 }
 
@@ -175,15 +175,45 @@ impl Verification {
             in_order(answers.iter(), |found| found.into_iter().for_each(&mut tell));
             Ok::<_, SinkError>(())
         })?;
-        for place in lists.published.keys().filter(|place| !lists.removed.contains(*place)) {
-            let path = results.join(place);
-            if !path.exists() {
-                tell(Verified { path, bytes: 0, rows: None, finding: Finding::Missing });
-            }
+        for path in missing(&results, lists.published.keys())? {
+            tell(Verified { path, bytes: 0, rows: None, finding: Finding::Missing });
         }
         beside.into_iter().for_each(tell);
         Ok(())
     }
+}
+
+/// Those of the places that were published, are gone, and were not removed on purpose.
+fn missing<'a>(
+    results: &Path,
+    published: impl Iterator<Item = &'a PathBuf>,
+) -> Result<Vec<PathBuf>, SinkError> {
+    let is_gone = |place: &&PathBuf| !results.join(place).exists();
+    let gone: Vec<_> = published.filter(is_gone).collect();
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Only now: whatever removed one of them, perhaps while others were read, has noted that before.
+    let runners = Folders::every(results)?;
+    let removed = Lists::read(&runners)?.removed;
+    // A line comes before its file is visible. A kill between the two leaves a line alone, and what the file is made
+    // of: the journal, or for an archive the file on its way.
+    let mut journals = BTreeSet::new();
+    for runner in &runners {
+        journals.extend(
+            names(&runner.journal())?
+                .iter()
+                .filter_map(|name| SegmentName::of_journal(name).map(|segment| segment.to_string())),
+        );
+    }
+    let is_on_its_way = |place: &Path| {
+        let compactors = || runners.iter().filter(|runner| runner.runner == COMPACTOR);
+        name_of(place).is_some_and(|segment| journals.contains(&segment.to_string()))
+            || place.file_name().is_some_and(|file| compactors().any(|own| own.tmp().join(file).exists()))
+    };
+    let wanted = gone.into_iter().filter(|place| !removed.contains(*place) && !is_on_its_way(place));
+    // A file may have come while its journal went.
+    Ok(wanted.filter(is_gone).map(|place| results.join(place)).collect())
 }
 
 /// Gives numbered answers on in the order of their numbers.
@@ -217,18 +247,20 @@ fn one(results: &Path, place: &Path, bytes: u64, listed: Option<Listed>) -> Opti
 }
 
 fn look(path: &Path, bytes: u64, listed: Option<Listed>) -> io::Result<(Option<u64>, Finding)> {
+    // Opened once: a file that goes meanwhile is read to its end all the same.
+    let mut file = File::open(path)?;
     if let Some(Listed { checksum, bytes: were }) = listed {
         if bytes != were {
             let how = format!("it has {bytes} bytes, and was published with {were}");
             return Ok((None, Finding::Changed { how }));
         }
-        let found = checksum_of(path)?;
+        let found = checksum_of(&mut file)?;
         if found != checksum {
             let how = format!("its checksum is {found:016x}, and was {checksum:016x}");
             return Ok((None, Finding::Changed { how }));
         }
     }
-    let read = catch_unwind(AssertUnwindSafe(|| rows_of(path, bytes)))
+    let read = catch_unwind(AssertUnwindSafe(|| rows_of(file, bytes)))
         .unwrap_or_else(|_| Err("decoding it failed in an unforeseen way".to_owned()));
     Ok(match read {
         Ok(rows) if listed.is_some() => (Some(rows), Finding::Whole),
@@ -238,8 +270,7 @@ fn look(path: &Path, bytes: u64, listed: Option<Listed>) -> io::Result<(Option<u
 }
 
 /// XXH3-64 of a whole file.
-fn checksum_of(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+fn checksum_of(file: &mut File) -> io::Result<u64> {
     let mut hasher = RawHasher::new(SecretBuffer::default());
     let mut piece = vec![0; PIECE];
     loop {
@@ -252,8 +283,7 @@ fn checksum_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Reads every page of every column.
-fn rows_of(path: &Path, bytes: u64) -> Result<u64, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+fn rows_of(file: File, bytes: u64) -> Result<u64, String> {
     let metadata =
         ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|error| error.to_string())?;
     let announced = hold_against(metadata.metadata(), bytes)?;

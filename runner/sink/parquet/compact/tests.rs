@@ -124,6 +124,7 @@ fn a_killed_compaction_is_brought_to_its_end() {
     let state = Folders::new(&to, COMPACTOR).unwrap();
     let probes = samples::files_below(&to)[1].clone();
     fs::rename(to.join(&probes), state.tmp().join(probes.file_name().unwrap())).unwrap();
+    assert_eq!(findings(&to), ["whole"], "what is on its way is not missed");
     let again = run(&folders, &to);
     assert!(matches!(again[0].what, What::There { rows: 20 }), "{again:?}");
     assert!(matches!(again[1].what, What::Done { rows: 20, .. }), "{again:?}");
@@ -148,7 +149,22 @@ fn a_day_that_is_not_whole_yet_and_one_that_has_changed_are_left() {
     let done = run(&folders, &to);
     let What::Wrong { reason } = &done[3].what else { panic!("{done:?}") };
     assert!(reason.contains("has 10 rows, and the results have 15"), "{reason}");
+    assert!(!reason.contains("remove"), "{reason}");
     assert_eq!(findings(&to), ["whole", "whole"], "readers keep what they have");
+}
+
+#[test]
+fn an_archive_with_more_than_the_results_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = folders(folder.path());
+    (0..40).for_each(|number| put(&folders, 0, number + 1, [i64::from(number)]));
+    let to = folder.path().join("archive");
+    run(&folders, &to);
+    for place in samples::files_below(&folders.results).iter().step_by(2) {
+        fs::remove_file(folders.results.join(place)).unwrap();
+    }
+    let again = run(&folders, &to);
+    assert!(again.iter().all(|day| matches!(day.what, What::Fewer { rows: 32, left: 20 })), "{again:?}");
 }
 
 #[test]
@@ -169,6 +185,7 @@ fn folders_that_cannot_be_an_archive_are_refused() {
     assert!(matches!(open(&folders.results), Err(SinkError::ArchiveInUse { .. })));
     let inside = folders.results.join("archive");
     assert!(matches!(open(&inside), Err(SinkError::ArchiveInResults { .. })));
+    assert!(!inside.exists() && !folders.results.join("state").exists(), "nothing was made");
     let to = folder.path().join("archive");
     let _one = open(&to).unwrap();
     assert!(matches!(open(&to), Err(SinkError::Locked { .. })));

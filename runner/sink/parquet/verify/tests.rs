@@ -103,6 +103,30 @@ fn what_was_removed_on_purpose_is_not_missed() {
 }
 
 #[test]
+fn what_is_removed_on_purpose_while_others_are_read_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = published(folder.path());
+    let begun = Verification::of(&folders.results, None).unwrap();
+    let place = samples::files_below(&folders.results)[0].clone();
+    super::super::checksums::note_removed(&folders, &[(place.clone(), 1)]).unwrap();
+    fs::remove_file(folders.results.join(place)).unwrap();
+    let mut found = Vec::new();
+    begun.run(|file| found.push(file)).unwrap();
+    assert_eq!(names(&found), ["whole"]);
+}
+
+/// A kill between the line in the list and the file leaves the journal.
+#[test]
+fn what_a_journal_still_has_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = published(folder.path());
+    fs::remove_file(folders.results.join(&samples::files_below(&folders.results)[0])).unwrap();
+    assert_eq!(names(&findings(&folders.results, None)), ["whole", "missing"]);
+    samples::left_journal(&folders, 1, &[]);
+    assert_eq!(names(&findings(&folders.results, None)), ["whole", "waiting"]);
+}
+
+#[test]
 fn answers_come_in_order_and_none_is_lost() {
     let mut told = Vec::new();
     in_order([(1, 'b'), (0, 'a'), (4, 'e'), (2, 'c')].into_iter(), |answer| told.push(answer));
