@@ -88,6 +88,11 @@ impl Keys {
         Ok(())
     }
 
+    /// These rows and others.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, sum: self.sum.wrapping_add(other.sum) }
+    }
+
     /// The rows of a file.
     pub(crate) fn of_file(path: &Path) -> Result<Self, MergeError> {
         let builder = open(path)?;
@@ -101,11 +106,6 @@ impl Keys {
         }
         Ok(keys)
     }
-}
-
-/// The rows of a file, by its footer.
-pub(crate) fn rows_of(path: &Path) -> Result<u64, MergeError> {
-    Ok(u64::try_from(open(path)?.metadata().file_metadata().num_rows()).unwrap_or(0))
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, MergeError> {

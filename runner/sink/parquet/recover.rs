@@ -186,16 +186,17 @@ impl JournalReader {
     /// All rows of one table, in batches of the present schema, and how many frames of it could not be
     /// decoded. For a journal that fits into memory.
     pub fn read(&self, table: Table) -> Result<(Vec<RecordBatch>, u64), SinkError> {
+        let scan = self.scan()?;
+        let mut rows = self.rows(&scan, table)?;
         let mut batches = Vec::new();
-        let undecodable = self.visit(table, &mut |batch| {
+        while let Some((batch, _)) = rows.next_batch()? {
             batches.push(batch);
-            Ok(())
-        })?;
-        Ok((batches, undecodable))
+        }
+        Ok((batches, rows.undecodable))
     }
 
     /// Gives the rows of one table on, frame by frame and in batches of the present schema. Returns how many frames of
-    /// it could not be decoded. A journal that is being written is read as far as it went when it was opened.
+    /// it could not be decoded, or stretches of the journal not be read. A journal that is being written is read as far as it went when it was opened.
     pub(crate) fn visit(
         &self,
         table: Table,
@@ -206,7 +207,7 @@ impl JournalReader {
         while let Some((batch, _)) = rows.next_batch()? {
             take(batch)?;
         }
-        Ok(rows.undecodable)
+        Ok(rows.undecodable + scan.contents.skipped)
     }
 
     /// The first undamaged frame at or after `from`.
