@@ -4,14 +4,14 @@
 //! leave what the next one has to upload. A runner that lives uploads its own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::BucketSpec;
 use crate::sink::SinkError;
-use crate::sink::parquet::Folders;
 use crate::sink::parquet::finished::{Finished, read_list, remove_finished};
 use crate::sink::parquet::lock::Adoption;
 use crate::sink::parquet::publish::append_line;
+use crate::sink::parquet::{Folders, SegmentName, Table};
 
 /// Files that were published and that the bucket has not confirmed, the oldest first. Where files of this machine go
 /// once they are uploaded, those go that a kill kept from going.
@@ -68,10 +68,18 @@ pub(super) fn confirm(folders: &Folders, spec: &BucketSpec, file: &Finished) -> 
 
 fn remove(folders: &Folders, file: &Finished) -> Result<(), SinkError> {
     let local = folders.results.join(&file.place);
-    if !local.is_file() {
+    if !local.is_file() || has_journal(folders, &local) {
         return Ok(());
     }
     remove_finished(folders, &[(PathBuf::from(&file.place), file.bytes)])
+}
+
+/// Whether a file's journal is still there: its conversion would make the file again, if it were gone. It goes at the
+/// next start then.
+fn has_journal(folders: &Folders, file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut segments = Table::ALL.into_iter().filter_map(|table| SegmentName::of_file(name, table));
+    segments.any(|segment| folders.journal_of(&segment).exists())
 }
 
 /// Every runner that has a list for this results folder, the own one included.
@@ -94,11 +102,11 @@ fn is_gone(runner: &Folders) -> Result<bool, SinkError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::sink::bucket::{BucketAddress, BucketSettings};
     use crate::sink::parquet::lock::{Lock, Locking};
+    use crate::sink::samples;
 
     fn spec(address: &str, delete_local: bool) -> BucketSpec {
         let address = BucketAddress::parse(address).unwrap();
@@ -161,6 +169,25 @@ mod tests {
         assert!(!is_there(&second));
         let day = own.results.join("probes/date=2026-09-01");
         assert!(!day.exists() && own.results.join("probes").exists(), "an empty day goes with its last file");
+    }
+
+    #[test]
+    fn a_file_stays_while_its_journal_could_make_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folders(folder.path(), "main");
+        let journal = samples::left_journal(&own, 1, &[&[samples::full(1)]]);
+        let segment = SegmentName::of_journal(journal.file_name().unwrap().to_str().unwrap()).unwrap();
+        let place = Folders::published(&segment, Table::Probes);
+        let local = own.results.join(&place);
+        fs::create_dir_all(local.parent().unwrap()).unwrap();
+        fs::write(&local, "rows").unwrap();
+        let file = Finished { place: place.display().to_string(), checksum: 7, bytes: 4 };
+        let spec = spec("gs://acme", true);
+        confirm(&own, &spec, &file).unwrap();
+        assert!(local.exists());
+        fs::remove_file(journal).unwrap();
+        confirm(&own, &spec, &file).unwrap();
+        assert!(!local.exists());
     }
 
     #[test]

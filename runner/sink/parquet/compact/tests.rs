@@ -168,6 +168,20 @@ fn an_archive_with_more_than_the_results_is_kept() {
 }
 
 #[test]
+fn a_file_that_comes_late_doubles_none_that_was_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folders = folders(folder.path());
+    (2..34).for_each(|number| put(&folders, 0, number, [i64::from(number)]));
+    let to = folder.path().join("archive");
+    run(&folders, &to);
+    // It sorts before the others: the first part would be of as many rows, and the second of what is in the first.
+    put(&folders, 0, 1, [1]);
+    let again = run(&folders, &to);
+    assert!(again.iter().all(|day| matches!(day.what, What::Wrong { .. })), "{again:?}");
+    assert_eq!(samples::files_below(&to).len(), 2, "no other part was made");
+}
+
+#[test]
 fn many_files_become_a_few() {
     let folder = tempfile::tempdir().unwrap();
     let folders = folders(folder.path());
