@@ -97,7 +97,7 @@ fn leave_journal(data: &Path, mib: u64) -> PathBuf {
     let folder = data.join("state/main/journal");
     fs::create_dir_all(&folder).unwrap();
     let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let written = block_on(async {
+    block_on(async {
         let writer = Writer::start(spec(elsewhere.path(), RUN)).unwrap();
         let (sender, counters) = (writer.sender(), Arc::clone(writer.counters()));
         let mut seq = 0;
@@ -117,8 +117,7 @@ fn leave_journal(data: &Path, mib: u64) -> PathBuf {
         // Whatever becomes of the other name, this one stays.
         fs::hard_link(journal, &place).unwrap();
         place
-    });
-    written
+    })
 }
 
 fn spec(data: &Path, run_id: &str) -> WriterSpec {

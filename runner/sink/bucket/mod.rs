@@ -1,12 +1,12 @@
 //! Buckets: finished Parquet files are copied to object storage.
 //!
 //! The files on this machine are the truth. A pipeline with a bucket writes journals and files as any other does;
-//! a thread of its own ([`uploader`]) copies each published file to the same place below the bucket's prefix
+//! a thread of its own (`uploader`) copies each published file to the same place below the bucket's prefix
 //! (`probes/date=…/….parquet`), and nothing ever waits for it: neither probing nor converting.
 //!
 //! What waits is on the disk, not in memory: `checksums` lists every file that was published, `uploaded` every file
-//! that a bucket has confirmed; the difference is what an uploader begins with ([`waiting`]). So neither a kill nor an
-//! outage loses a file. A key is created where it is not and never overwritten ([`upload`]); it carries the file's
+//! that a bucket has confirmed; the difference is what an uploader begins with (`waiting`). So neither a kill nor an
+//! outage loses a file. A key is created where it is not and never overwritten (`upload`); it carries the file's
 //! checksum. Names hold runner, run and number, so many runners may share a bucket.
 
 pub mod address;

@@ -2,7 +2,7 @@
 //! it: no file of theirs is touched, and theirs is the choice when to read the archive instead.
 //!
 //! A day is over when it has ended before the moment that was asked for and no journal has results of it. Its files are
-//! merged ([`merge`](super::merge)) into one of the same schema, order and encodings; each 32 of them into one of their
+//! merged (`merge`) into one of the same schema, order and encodings; each 32 of them into one of their
 //! own, since each costs memory while it is read. A file is written beside the archive and synced, its rows are counted
 //! and their keys summed against what went in, and only then it is renamed into place, with a line in the archive's own
 //! list of checksums.

@@ -13,7 +13,7 @@
 //! name uses `state/<runner>/sinks/<name>`, so that several can stand side by side.
 //!
 //! [`journal`] says how a result becomes safe, [`recover`] how it is read back, [`mod@convert`] how a journal
-//! becomes two files, [`sort`] how it gets by with little memory, [`publish`] how a file becomes visible,
+//! becomes two files, `sort` how it gets by with little memory, [`publish`] how a file becomes visible,
 //! [`mod@verify`] whether it still is what it was, [`mod@compact`] how a day's files become one elsewhere, and
 //! [`retain`] when they go.
 
