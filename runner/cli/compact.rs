@@ -129,14 +129,7 @@ impl Sum {
 
     fn text(&self) -> String {
         let Self { files_in, files_out, bytes_in, bytes_out, rows, there, waiting, wrong } = self;
-        let mut text = format!(
-            "{} into {}, {}, {} into {}",
-            count(*files_in, "file"),
-            count(*files_out, "file"),
-            count(*rows as usize, "row"),
-            ByteSize(*bytes_in),
-            ByteSize(*bytes_out)
-        );
+        let mut text = made((*files_in, *bytes_in), (*files_out, *bytes_out), *rows);
         for (times, what) in [(there, "there already"), (waiting, "wait for journals"), (wrong, "wrong")] {
             if *times > 0 {
                 let _ = write!(text, "; {times} {what}");
@@ -147,17 +140,22 @@ impl Sum {
     }
 }
 
+/// What became of files and their bytes.
+fn made((files_in, bytes_in): (usize, u64), (files_out, bytes_out): (usize, u64), rows: u64) -> String {
+    format!(
+        "{} into {}, {}, {} into {}",
+        count(files_in, "file"),
+        count(files_out, "file"),
+        count(rows as usize, "row"),
+        ByteSize(bytes_in),
+        ByteSize(bytes_out)
+    )
+}
+
 fn text(day: &Compacted) -> String {
     let Compacted { day, table, files_in, bytes_in, what } = day;
     let told = match what {
-        What::Done { files, bytes, rows } => format!(
-            "{} into {}, {}, {} into {}",
-            count(*files_in, "file"),
-            count(*files, "file"),
-            count(*rows as usize, "row"),
-            ByteSize(*bytes_in),
-            ByteSize(*bytes)
-        ),
+        What::Done { files, bytes, rows } => made((*files_in, *bytes_in), (*files, *bytes), *rows),
         What::There { rows } => format!("there already, {}", count(*rows as usize, "row")),
         What::Fewer { rows, left } => format!(
             "there already, {}; the results have only {left} of them by now: keep the archive",

@@ -4,8 +4,8 @@
 use std::io;
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::{Array, AsArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::batch::ResultBatch;
@@ -33,6 +33,11 @@ pub(crate) fn long<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a Int
 /// A column of 32-bit integers.
 pub(crate) fn int<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a Int32Array> {
     column(batch, name, |column| column.as_primitive_opt::<Int32Type>())
+}
+
+/// A column of times.
+pub(crate) fn time<'a>(batch: &'a RecordBatch, name: &str) -> io::Result<&'a TimestampMicrosecondArray> {
+    column(batch, name, |column| column.as_primitive_opt::<TimestampMicrosecondType>())
 }
 
 /// For each row of `probes` its rows of `checks`. Both tables of a batch stand in the same order, so one

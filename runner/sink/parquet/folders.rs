@@ -125,21 +125,9 @@ impl Folders {
     /// Every runner that has, or had, its state for this results folder.
     pub(crate) fn every(results: &Path) -> Result<Vec<Self>, SinkError> {
         let any = Self::new(results, "any")?;
-        let entries = match fs::read_dir(&any.root) {
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            entries => entries.map_err(SinkError::io("look through", &any.root))?,
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(SinkError::io("look through", &any.root))?.file_name();
-            let Some(runner) = name.to_str().filter(|name| valid_runner(name)) else { continue };
-            let folders = any.of_runner(runner);
-            if folders.journal().is_dir() || folders.checksums().exists() {
-                found.push(folders);
-            }
-        }
-        found.sort_unstable_by(|a, b| a.runner.cmp(&b.runner));
-        Ok(found)
+        let runners = names(&any.root)?.into_iter().filter(|name| valid_runner(name));
+        let found = runners.map(|runner| any.of_runner(&runner));
+        Ok(found.filter(|runner| runner.journal().is_dir() || runner.checksums().exists()).collect())
     }
 
     /// Whether this is the state of a runner, or of a run of its that ends by itself.

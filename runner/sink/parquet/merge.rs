@@ -9,15 +9,15 @@ use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatc
 use ::parquet::arrow::{ArrowWriter, ProjectionMask};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaData;
-use arrow::array::{Array, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use twox_hash::XxHash3_64;
 
 use super::recover::present_columns;
 use super::schema::{SCHEMA_VERSION, Table};
+use crate::sink::columns;
 
 /// Rows of each file that are in memory.
 const READ_ROWS: usize = 1_024;
@@ -72,9 +72,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let (runs, seqs) = (texts(batch, "run_id")?, longs(batch, "seq")?);
+        let (runs, seqs) = (columns::text(batch, "run_id")?, columns::long(batch, "seq")?);
         // Of several verdicts of one attempt each counts.
-        let names = batch.column_by_name("check_name").map(|_| texts(batch, "check_name")).transpose()?;
+        let names =
+            batch.column_by_name("check_name").map(|_| columns::text(batch, "check_name")).transpose()?;
         for row in 0..batch.num_rows() {
             let mut hasher = XxHash3_64::new();
             hasher.write(runs.value(row).as_bytes());
@@ -240,17 +241,14 @@ impl Cursor {
             return Ok(None);
         }
         keys.add(&batch)?;
-        let started = batch
-            .column_by_name("started_at")
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>().cloned());
         let cursor = Self {
             path: path.to_owned(),
             reader,
             slot: held.batches.len(),
             row: 0,
-            targets: texts(&batch, "target")?.clone(),
-            started: started.ok_or_else(|| wrong("started_at"))?,
-            seqs: longs(&batch, "seq")?.clone(),
+            targets: columns::text(&batch, "target").map_err(ArrowError::from)?.clone(),
+            started: columns::time(&batch, "started_at").map_err(ArrowError::from)?.clone(),
+            seqs: columns::long(&batch, "seq").map_err(ArrowError::from)?.clone(),
             last: None,
         };
         held.batches.push(present_columns(&batch, table)?);
@@ -287,18 +285,4 @@ impl Cursor {
         self.row += 1;
         Ok(true)
     }
-}
-
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, ArrowError> {
-    let found = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-    found.ok_or_else(|| wrong(name))
-}
-
-fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Int64Array, ArrowError> {
-    let found = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    found.ok_or_else(|| wrong(name))
-}
-
-fn wrong(name: &str) -> ArrowError {
-    ArrowError::SchemaError(format!("column \"{name}\" is missing, or has another type"))
 }

@@ -5,9 +5,7 @@
 //! A journal that was damaged may hold a frame twice. All rows of one attempt stand in one frame, so that
 //! those of the same attempt in another frame are doubles: they are dropped and counted.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -15,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 use super::folders::Folders;
 use super::schema::Table;
 use super::spill::{Merge, Spill};
-use crate::sink::SinkError;
+use crate::sink::{SinkError, columns};
 
 /// Bytes of rows that are sorted in memory.
 const CHUNK_BYTES: u64 = 16 << 20;
@@ -223,13 +221,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let targets = column(batch, "target")?.as_string_opt().ok_or_else(|| wrong_type("target"))?;
-        let started = column(batch, "started_at")?.as_primitive_opt();
-        let seqs = column(batch, "seq")?.as_primitive_opt();
         Ok(Self {
-            targets: targets.clone(),
-            started: started.ok_or_else(|| wrong_type("started_at"))?.clone(),
-            seqs: seqs.ok_or_else(|| wrong_type("seq"))?.clone(),
+            targets: columns::text(batch, "target")?.clone(),
+            started: columns::time(batch, "started_at")?.clone(),
+            seqs: columns::long(batch, "seq")?.clone(),
         })
     }
 
@@ -238,14 +233,6 @@ impl Keys {
         let target = self.targets.is_valid(row).then(|| self.targets.value(row));
         (target, self.started.value(row), self.seqs.value(row))
     }
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Arc<dyn Array>, ArrowError> {
-    batch.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column \"{name}\"")))
-}
-
-fn wrong_type(name: &str) -> ArrowError {
-    ArrowError::SchemaError(format!("column \"{name}\" has another type"))
 }
 
 #[cfg(test)]

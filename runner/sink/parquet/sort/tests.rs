@@ -2,6 +2,8 @@
 
 use arrow::compute::concat_batches;
 
+use arrow::array::AsArray;
+
 use super::*;
 use crate::model::ProbeResult;
 use crate::sink::samples;
