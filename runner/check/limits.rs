@@ -27,6 +27,9 @@ pub(super) const CONFIGURE_FACTOR: u32 = 4;
 /// How often a running call is looked at, in ticks: bounds how late a deadline is seen.
 const SLICE_TICKS: u64 = 5;
 
+/// Ticks until the first look at a call, from which on its CPU time is counted.
+pub(super) const FIRST_LOOK: u64 = 1;
+
 /// What one check may use up in one call. The rest of the limits is the same for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -79,7 +82,9 @@ pub(super) struct Meter {
     limits: Limits,
     clock: Clock,
     gate: Option<Arc<Gate>>,
-    cpu_at_start: Duration,
+    /// The thread's CPU time at the first look; none before. To read that clock is a system call, which most calls are
+    /// too short to be worth.
+    cpu_at_first_look: Option<Duration>,
     started: Instant,
     memory_bytes: usize,
     host_calls: u32,
@@ -96,7 +101,7 @@ impl Meter {
             limits,
             clock: clock.clone(),
             gate,
-            cpu_at_start: thread_cpu_time(),
+            cpu_at_first_look: None,
             started: clock.now(),
             memory_bytes: 0,
             host_calls: 0,
@@ -108,7 +113,7 @@ impl Meter {
     /// Begins the next step of the same call, with a budget of its own.
     pub(super) fn restart(&mut self, limits: Limits) {
         self.limits = limits;
-        self.cpu_at_start = thread_cpu_time();
+        self.cpu_at_first_look = None;
         self.started = self.clock.now();
         self.host_calls = 0;
         self.stopped = None;
@@ -132,11 +137,6 @@ impl Meter {
         self.memory_bytes
     }
 
-    /// Ticks until the first look at the call.
-    pub(super) fn first_ticks(&self) -> u64 {
-        slice(self.limits.time)
-    }
-
     /// Counts a host call; an error stops the guest.
     pub(super) fn host_call(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
@@ -149,7 +149,8 @@ impl Meter {
 
     /// Looks at a running call: goes on while it is under all its limits.
     pub(super) fn on_tick(&mut self) -> UpdateDeadline {
-        let cpu = thread_cpu_time().saturating_sub(self.cpu_at_start);
+        let now = thread_cpu_time();
+        let cpu = now.saturating_sub(*self.cpu_at_first_look.get_or_insert(now));
         let wall = self.clock.now().saturating_duration_since(self.started);
         if self.gate.as_ref().is_some_and(|gate| gate.is_past()) {
             self.stopped = Some(Stop::Deadline);

@@ -27,6 +27,18 @@ const THREADS_MAX: usize = 64;
 /// So many pipelines have places at once before those of idle ones are forgotten.
 const ROOMS: usize = 1_024;
 
+/// How long a thread that has had work lately waits for more before it looks for it by itself. To be woken for each
+/// exchange costs more than to judge it, on both sides.
+const NAP: Duration = Duration::from_millis(2);
+/// So many exchanges that wait end a nap.
+const NAP_ENDS_AT: usize = 32;
+/// So many naps in a row without work end in a sleep, from which somebody has to wake the thread.
+const EMPTY_NAPS: u32 = 4;
+/// Answers that a thread holds back to give them out together, at most.
+const ANSWERS_HELD: usize = 16;
+/// No answer is held back while a pipeline's checks are at it that take longer than this.
+const QUICK: Duration = Duration::from_micros(250);
+
 /// How many threads, how long a line.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
@@ -78,16 +90,25 @@ pub struct CheckPool {
 struct Shared {
     clock: Clock,
     queue: Mutex<Queue>,
+    /// Wakes a thread that sleeps.
     arrived: Condvar,
+    /// Ends a nap early.
+    piled_up: Condvar,
     rooms: Rooms,
     counters: Counters,
 }
 
-/// What waits.
+/// What waits: for a thread, or for work.
 #[derive(Debug, Default)]
 struct Queue {
     jobs: FairQueue<Job>,
     is_stopping: bool,
+    /// Threads that sleep and have not been called.
+    asleep: usize,
+    /// Threads that were called and have not come yet.
+    called: usize,
+    /// Threads that look for work by themselves soon.
+    napping: usize,
 }
 
 /// The waiting places of each pipeline.
@@ -123,6 +144,7 @@ impl CheckPool {
             clock: clock.clone(),
             queue: Mutex::default(),
             arrived: Condvar::new(),
+            piled_up: Condvar::new(),
             rooms: Rooms::new(settings.queue),
             counters: Counters::default(),
         });
@@ -194,6 +216,7 @@ impl CheckPool {
             queue.jobs.drain()
         };
         self.shared.arrived.notify_all();
+        self.shared.piled_up.notify_all();
         // Dropping the senders tells whoever asked.
         drop(left);
         let threads = std::mem::take(&mut *lock(&self.threads));
@@ -241,52 +264,92 @@ impl Shared {
     }
 
     fn push(&self, job: Job) -> Result<(), Fault> {
-        {
+        let wakes = {
             let mut queue = lock(&self.queue);
             if queue.is_stopping {
                 return Err(Fault::stopping());
             }
             let pipeline = Arc::clone(job.set.pipeline());
             queue.jobs.push(&pipeline, job);
+            queue.wakes()
+        };
+        if let Some(wakes) = wakes {
+            match wakes {
+                Wakes::Sleeper => self.arrived.notify_one(),
+                Wakes::Napper => self.piled_up.notify_one(),
+            }
         }
-        self.arrived.notify_one();
         Ok(())
     }
 
-    /// Takes note of a job that is done, and gives the next one; none when the pool stops.
+    /// Takes note of a job that is done, and gives the next one, if there is one.
     fn next(&self, done: Option<(Served, Option<Duration>)>) -> Option<(Served, Job)> {
         let mut queue = lock(&self.queue);
         if let Some((served, used)) = done {
             queue.jobs.done(served, used);
         }
-        loop {
-            if let Some(next) = queue.jobs.pop() {
-                return Some(next);
-            }
-            if queue.is_stopping {
-                return None;
-            }
-            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.jobs.pop()
+    }
+
+    /// Waits for work. False when the pool stops.
+    fn rest(&self, rests: &mut Rests) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.jobs.waiting() > 0 {
+            return true;
         }
+        if queue.is_stopping {
+            return false;
+        }
+        if rests.may_nap() {
+            queue.napping += 1;
+            let rested = self.piled_up.wait_timeout(queue, NAP);
+            let (mut queue, _) = rested.unwrap_or_else(PoisonError::into_inner);
+            queue.napping -= 1;
+        } else {
+            queue.asleep += 1;
+            let mut queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            // Now and then a thread wakes without having been called.
+            if queue.called > 0 {
+                queue.called -= 1;
+            } else {
+                queue.asleep -= 1;
+            }
+        }
+        true
     }
 
     /// The life of a check thread.
     fn work(&self) {
+        let mut rests = Rests::default();
+        let mut answers = Vec::with_capacity(ANSWERS_HELD);
         let mut done = None;
-        while let Some((served, job)) = self.next(done.take()) {
-            let before = thread_cpu_time();
-            let is_judged = self.judge(job);
-            let used = is_judged.then(|| thread_cpu_time().saturating_sub(before));
-            done = Some((served, used));
+        loop {
+            let mut before = thread_cpu_time();
+            while let Some((served, job)) = self.next(done.take()) {
+                rests.had_work();
+                if answers.len() >= ANSWERS_HELD || served.charged() > QUICK {
+                    give(&mut answers);
+                }
+                let answer = self.judge(job);
+                let after = thread_cpu_time();
+                let used = answer.is_some().then(|| after.saturating_sub(before));
+                before = after;
+                answers.extend(answer);
+                done = Some((served, used));
+            }
+            give(&mut answers);
+            if !self.rest(&mut rests) {
+                return;
+            }
         }
     }
 
-    /// Judges an exchange. False if nobody waits for it any more.
-    fn judge(&self, job: Job) -> bool {
+    /// Judges an exchange. None if nobody waits for it any more.
+    fn judge(&self, job: Job) -> Option<Answer> {
         drop(job.place);
         // The deadline passed, or whoever asked was dropped.
         if job.answer.is_closed() || !job.gate.begin() {
-            return false;
+            return None;
         }
         self.counters.running.fetch_add(1, Ordering::Relaxed);
         let judgement = job.set.judge(&job.observed, &job.gate, &self.clock, |verdict, fault| {
@@ -302,9 +365,60 @@ impl Shared {
             }
         });
         self.counters.running.fetch_sub(1, Ordering::Relaxed);
+        Some((job.answer, judgement))
+    }
+}
+
+/// A judgement, and who waits for it.
+type Answer = (oneshot::Sender<Judgement>, Judgement);
+
+/// Gives answers out, one after the other without a pause: the first one wakes an I/O thread, and the others find it
+/// awake.
+fn give(answers: &mut Vec<Answer>) {
+    for (asker, judgement) in answers.drain(..) {
         // Refused only where nobody waits any more.
-        let _ = job.answer.send(judgement);
-        true
+        let _ = asker.send(judgement);
+    }
+}
+
+/// Whom a job wakes.
+enum Wakes {
+    Sleeper,
+    Napper,
+}
+
+impl Queue {
+    /// Whom a job that has just come wakes. Whoever naps will find it; where nobody does, all others are at work, for
+    /// who knows how long.
+    fn wakes(&mut self) -> Option<Wakes> {
+        if self.napping > 0 {
+            return (self.jobs.waiting() == NAP_ENDS_AT).then_some(Wakes::Napper);
+        }
+        if self.asleep == 0 {
+            return None;
+        }
+        self.asleep -= 1;
+        self.called += 1;
+        Some(Wakes::Sleeper)
+    }
+}
+
+/// How a thread rests: it naps as long as there is work again and again.
+#[derive(Debug, Default)]
+struct Rests {
+    /// Naps in a row that may still be without work.
+    naps_left: u32,
+}
+
+impl Rests {
+    fn had_work(&mut self) {
+        self.naps_left = EMPTY_NAPS;
+    }
+
+    fn may_nap(&mut self) -> bool {
+        let may_nap = self.naps_left > 0;
+        self.naps_left = self.naps_left.saturating_sub(1);
+        may_nap
     }
 }
 

@@ -57,6 +57,13 @@ pub(super) struct Served {
     charged: u64,
 }
 
+impl Served {
+    /// What it was charged: what the jobs of its pipeline use on average.
+    pub(super) fn charged(&self) -> Duration {
+        Duration::from_nanos(self.charged)
+    }
+}
+
 /// How one pipeline stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineLoad {

@@ -12,7 +12,7 @@ use super::contract::{self, Instance, Template};
 use super::engine::CheckEngine;
 use super::fault::{Fault, FaultKind};
 use super::gate::Gate;
-use super::limits::{HOST_COPY_BYTES, Limits, Meter};
+use super::limits::{FIRST_LOOK, HOST_COPY_BYTES, Limits, Meter};
 use super::observed::Observed;
 use super::report::{Report, TEXT_BYTES, one_line};
 use super::state::{Staged, StateEntries, StateUnreadable};
@@ -232,10 +232,8 @@ fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
 
 /// Begins the next step of a call, with a budget of its own.
 fn restart(store: &mut Store<Call>, restart: impl FnOnce(&mut Meter)) {
-    let meter = &mut store.data_mut().meter;
-    restart(meter);
-    let first = meter.first_ticks();
-    store.set_epoch_deadline(first);
+    restart(&mut store.data_mut().meter);
+    store.set_epoch_deadline(FIRST_LOOK);
 }
 
 fn fault(error: &wasmtime::Error, store: &Store<Call>) -> Fault {
@@ -244,11 +242,10 @@ fn fault(error: &wasmtime::Error, store: &Store<Call>) -> Fault {
 
 fn store(engine: &Engine, limits: Limits, clock: &Clock, gate: Option<Arc<Gate>>) -> Store<Call> {
     let meter = Meter::new(limits, clock, gate);
-    let first = meter.first_ticks();
     let call = Call { meter, report: Report::default(), observed: None, staged: None };
     let mut store = Store::new(engine, call);
     store.limiter(|call| &mut call.meter);
-    store.set_epoch_deadline(first);
+    store.set_epoch_deadline(FIRST_LOOK);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().meter.on_tick()));
     store.set_hostcall_fuel(HOST_COPY_BYTES);
     store

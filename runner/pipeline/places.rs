@@ -115,6 +115,23 @@ impl Places {
         }
     }
 
+    /// Takes the places beside the host's, where they are there; else gives back the host's.
+    pub(super) fn try_take(
+        self: &Arc<Self>,
+        own: &OwnPlaces,
+        host: Option<OwnedSemaphorePermit>,
+    ) -> Result<Place, Option<OwnedSemaphorePermit>> {
+        let own = match own.own.as_ref().map(|own| Arc::clone(own).try_acquire_owned()) {
+            None => None,
+            Some(Ok(own)) => Some(own),
+            Some(Err(_)) => return Err(host),
+        };
+        match Arc::clone(&self.all).try_acquire_owned() {
+            Ok(all) => Ok(Place { all: Some(all), places: Arc::clone(self), _own: own, _host: host }),
+            Err(_) => Err(host),
+        }
+    }
+
     /// Waits for the places beside the host's. None if there are no places any more, which never happens
     /// while the runner runs.
     pub(super) async fn take(

@@ -16,9 +16,12 @@ use super::super::{Stop, StopLevel};
 use super::flight::{Flight, Joined, Landed};
 use super::probe::Probe;
 use super::{Live, Order};
+use crate::clock::Instant;
 
 /// Civil time is looked at as often as this, for schedules that follow it.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
+/// What lands so soon after other news is taken in with what comes after: the loop is not woken for each probe.
+const GRAIN: Duration = Duration::from_millis(1);
 /// So many targets that are probed once may wait; then their sources wait.
 const ERRANDS: usize = 1_024;
 
@@ -30,6 +33,8 @@ pub(super) struct Line {
     roster: Roster,
     supplies: Supplies,
     flight: Flight,
+    /// Until when nothing that lands is listened for.
+    settles: Option<Instant>,
     orders: mpsc::Receiver<Order>,
     stop: Stop,
 }
@@ -64,7 +69,7 @@ impl Line {
         let own = OwnPlaces::new(live.built.limits);
         let supplies = Supplies::new(Arc::clone(&stages), Arc::clone(&live.built.name), stop.clone());
         let flight = Flight::default();
-        let mut new = Self { stages, live, own, roster, supplies, flight, orders, stop };
+        let mut new = Self { stages, live, own, roster, supplies, flight, settles: None, orders, stop };
         new.supplies.change(&new.live.built.supplies);
         new.merge(None);
         new
@@ -78,7 +83,9 @@ impl Line {
     pub(super) async fn next(&mut self) -> Option<(Arc<Probe>, Places)> {
         let turn = loop {
             self.take_in().await?;
-            if let Some(turn) = self.roster.pop_due(self.stages.clock.now()) {
+            let now = self.stages.clock.now();
+            if let Some(turn) = self.roster.pop_due(now) {
+                self.settles = Some(now + GRAIN);
                 break turn;
             }
             if self.roster.is_over() && self.supplies.have_ended() {
@@ -97,6 +104,10 @@ impl Line {
 
     /// Waits for places; none when the run is over.
     async fn place(&mut self, host: Option<OwnedSemaphorePermit>) -> Option<Place> {
+        let host = match self.stages.places.try_take(&self.own, host) {
+            Ok(place) => return Some(place),
+            Err(host) => host,
+        };
         tokio::select! {
             place = self.stages.places.take(&self.own, host) => place,
             () = self.stop.reached(StopLevel::Drain) => None,
@@ -110,6 +121,7 @@ impl Line {
         }
         while let Some(joined) = self.flight.try_join() {
             self.landed(joined).await;
+            self.settles = Some(self.stages.clock.now() + GRAIN);
         }
         self.roster.mind_clock(&self.stages.clock, &self.live.built.name);
         match self.orders.try_recv() {
@@ -127,14 +139,16 @@ impl Line {
 
     /// Waits until something happens. None when the run is over.
     async fn wait(&mut self) -> Option<()> {
-        let look = self.stages.clock.now() + LOOK_AT_CLOCK;
+        let now = self.stages.clock.now();
+        let settles = self.settles.take().filter(|settles| *settles > now);
+        let look = settles.unwrap_or(now + LOOK_AT_CLOCK);
         let wake = self.roster.next_due().map_or(look, |due| due.min(look));
         let wants_supplies = self.roster.errands() < ERRANDS;
         let Self { stop, flight, orders, supplies, .. } = self;
         tokio::select! {
             () = stop.reached(StopLevel::Drain) => return None,
             () = sleep_until(wake) => {}
-            Some(joined) = flight.join() => self.landed(joined).await,
+            Some(joined) = flight.join(), if settles.is_none() => self.landed(joined).await,
             order = orders.recv() => self.swap(order?),
             Some(update) = supplies.next(), if wants_supplies => self.supplied(update),
         }
