@@ -178,15 +178,14 @@ fn of_document(
     // What the runner's own file says of a pipeline is a part of it.
     let said = format!("{said} {limits:?} {:?}", settings.address_policy);
     let generation = generation(&said, &targets, plugins, document);
-    let told = format!("{targets:?}");
     let secrets = document.resolved_texts();
     // Headers and authorities of dynamic sources are in theirs.
     let supplied = format!("{:?}", supplies.iter().map(|supply| supply.identity).collect::<Vec<_>>());
-    let mut parts = vec![&*generation, told.as_str(), supplied.as_str(), request.key_print.as_str()];
+    let mut parts = vec![&*generation, supplied.as_str(), request.key_print.as_str()];
     parts.extend(secrets.iter().map(String::as_str));
     Some(Built {
         name: Arc::clone(&file.name),
-        identity: workshop.identity(&parts),
+        identity: workshop.identity(&parts, &targets),
         generation,
         secrets: document.secrets(),
         targets,

@@ -4,9 +4,12 @@
 //! by name, the first one of a name counts; whoever is in both the old and the new list keeps its pace.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::supply::Receipt;
 use crate::clock::{Clock, Instant, UnixNanos};
@@ -28,7 +31,11 @@ pub(super) struct Roster {
     pace: Pace,
     /// By slot.
     seats: Vec<Option<Seat>>,
-    by_name: HashMap<Arc<str>, u32>,
+    /// The slots of those that are taken: their targets have the names.
+    by_name: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// By what the last merge timed targets without an interval of their own.
+    timing: Option<Timing>,
     /// Counts the merges.
     merge: u32,
     /// Targets to be probed once, as soon as there is room.
@@ -143,8 +150,16 @@ impl Roster {
     }
 
     fn new(pace: Pace, left: Left) -> Self {
-        let (seats, by_name, errands) = (Vec::new(), HashMap::new(), VecDeque::new());
-        Self { pace, seats, by_name, merge: 0, errands, left }
+        Self {
+            pace,
+            seats: Vec::new(),
+            by_name: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            timing: None,
+            merge: 0,
+            errands: VecDeque::new(),
+            left,
+        }
     }
 
     /// How many targets there are.
@@ -183,9 +198,20 @@ impl Roster {
         self.merge = self.merge.wrapping_add(1);
         let mut merged = Merged::default();
         let mut timings = Timings { own: timing, by_interval: HashMap::new() };
+        let is_timed_alike = self.timing.as_ref() == Some(timing);
+        self.timing = Some(timing.clone());
+        let wanted = wanted.into_iter();
+        self.make_room(wanted.size_hint().0);
         for target in wanted {
-            match self.by_name.get(&target.name).copied() {
-                Some(slot) => self.keep(slot, target, timings.of(target), now, &mut merged),
+            match self.slot_of(&target.name) {
+                Some(slot) => {
+                    let is_kept = self.keep(slot, target, &mut merged);
+                    if let Pace::Again { schedule, .. } = &mut self.pace
+                        && !(is_kept && is_timed_alike)
+                    {
+                        schedule.retime(slot, &target.name, timings.of(target), now);
+                    }
+                }
                 None if self.take_left() => {
                     self.add(target, timings.of(target), told, now);
                     merged.added += 1;
@@ -194,7 +220,7 @@ impl Roster {
             }
         }
         let Self { pace, seats, by_name, merge, .. } = self;
-        by_name.retain(|_, slot| {
+        by_name.retain(|slot| {
             let seat = seats.get_mut(*slot as usize);
             let is_wanted =
                 seat.as_ref().is_some_and(|seat| seat.as_ref().is_some_and(|seat| seat.merge == *merge));
@@ -211,22 +237,38 @@ impl Roster {
         merged
     }
 
-    fn keep(&mut self, slot: u32, target: &Arc<Target>, timing: &Timing, now: Instant, merged: &mut Merged) {
-        let Some(Some(seat)) = self.seats.get_mut(slot as usize) else { return };
+    /// The slot of a name.
+    fn slot_of(&self, name: &str) -> Option<u32> {
+        let has_name = |slot: &u32| name_at(&self.seats, *slot).is_some_and(|known| known == name);
+        self.by_name.find(self.hasher.hash_one(name), has_name).copied()
+    }
+
+    /// Makes room for so many targets at once: to hash a million names again and again would take longer than all
+    /// the rest.
+    fn make_room(&mut self, targets: usize) {
+        let Self { seats, by_name, hasher, .. } = self;
+        seats.reserve(targets.saturating_sub(seats.len()));
+        by_name.reserve(targets.saturating_sub(by_name.len()), |slot| {
+            hasher.hash_one(name_at(seats, *slot).unwrap_or_default())
+        });
+    }
+
+    /// Goes on with a target that is there; whether it stays as it is.
+    fn keep(&mut self, slot: u32, target: &Arc<Target>, merged: &mut Merged) -> bool {
+        let Some(Some(seat)) = self.seats.get_mut(slot as usize) else { return true };
         if seat.merge == self.merge {
             // A second one of the name; the first counts.
-            return;
+            return true;
         }
         seat.merge = self.merge;
-        if Arc::ptr_eq(&seat.target, target) || seat.target == *target {
+        let is_kept = Arc::ptr_eq(&seat.target, target) || seat.target == *target;
+        if is_kept {
             merged.kept += 1;
         } else {
             merged.changed += 1;
         }
         seat.target = Arc::clone(target);
-        if let Pace::Again { schedule, .. } = &mut self.pace {
-            schedule.retime(slot, &target.name, timing, now);
-        }
+        is_kept
     }
 
     fn add(&mut self, target: &Arc<Target>, timing: &Timing, told: Option<&Arc<Told>>, now: Instant) {
@@ -244,7 +286,10 @@ impl Roster {
         }
         self.seats[at] =
             Some(Seat { target: Arc::clone(target), merge: self.merge, told: told.map(Told::wait_for) });
-        self.by_name.insert(Arc::clone(&target.name), slot);
+        let Self { seats, by_name, hasher, .. } = self;
+        by_name.insert_unique(hasher.hash_one(&*target.name), slot, |slot| {
+            hasher.hash_one(name_at(seats, *slot).unwrap_or_default())
+        });
     }
 
     fn take_left(&self) -> bool {
@@ -326,6 +371,11 @@ impl Pace {
             Self::Once { waiting, .. } => waiting.retain(|waiting| *waiting != slot),
         }
     }
+}
+
+/// The name of the target in a slot.
+fn name_at(seats: &[Option<Seat>], slot: u32) -> Option<&str> {
+    Some(&seats.get(slot as usize)?.as_ref()?.target.name)
 }
 
 /// The turn of a target that the schedule hands out.

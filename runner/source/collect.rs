@@ -1,9 +1,11 @@
 //! Where all items of all sources meet: checked, shared, and each name kept once.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::Target;
 
@@ -21,7 +23,9 @@ pub(super) struct Collector {
     /// Where each of `targets` is written, to name both places of a pair.
     spots: Vec<Spot>,
     files: Vec<Arc<Path>>,
-    by_name: HashMap<Arc<str>, usize>,
+    /// Indices of `targets`.
+    by_name: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     problems: Problems,
     warnings: Problems,
     /// Items seen, good or bad.
@@ -51,7 +55,8 @@ impl Collector {
             targets: Vec::new(),
             spots: Vec::new(),
             files: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             problems: Problems::default(),
             warnings: Problems::default(),
             items: 0,
@@ -120,8 +125,10 @@ impl Collector {
     fn keep(&mut self, checked: Checked) {
         let Checked { name, url, every, labels, place } = checked;
         let labels = self.interner.labels(&labels);
-        let known = self.by_name.get(name.as_deref().unwrap_or(&url)).copied();
-        if let Some(index) = known {
+        let hash = self.hasher.hash_one(name.as_deref().unwrap_or(&url));
+        let has_name = |index: &u32| *self.targets[*index as usize].name == *name.as_deref().unwrap_or(&url);
+        if let Some(index) = self.by_name.find(hash, has_name) {
+            let index = *index as usize;
             let kept = &self.targets[index];
             let same_url = kept.url.as_ref() == url;
             let same_settings = kept.every == every && kept.labels == labels;
@@ -131,7 +138,10 @@ impl Collector {
         let url: Arc<str> = Arc::from(url);
         let name = name.map_or_else(|| Arc::clone(&url), Arc::from);
         let spot = self.spot(&place);
-        self.by_name.insert(Arc::clone(&name), self.targets.len());
+        let Self { by_name, hasher, targets, .. } = self;
+        by_name.insert_unique(hash, targets.len() as u32, |index| {
+            hasher.hash_one(&*targets[*index as usize].name)
+        });
         self.targets.push(Target { name, url, labels, every });
         self.spots.push(spot);
     }

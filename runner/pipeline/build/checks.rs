@@ -18,7 +18,7 @@ use crate::config::schema::{self, Mismatch, Part};
 use crate::config::{
     Code, Diagnostic, Diagnostics, Document, Located, Place, did_you_mean, parse_name, read_input,
 };
-use crate::model::Severity;
+use crate::model::{Severity, Target};
 use crate::pipeline::config::PipelineText;
 
 /// A plugin, or why it is none.
@@ -84,12 +84,25 @@ impl Workshop {
     }
 
     /// A number that is the same for the same parts, as long as the process lives, and says nothing of them.
-    pub(super) fn identity(&self, parts: &[&str]) -> [u8; 16] {
+    pub(super) fn identity(&self, parts: &[&str], targets: &[Arc<Target>]) -> [u8; 16] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.identity_key);
         let mut context = hmac::Context::with_key(&key);
-        for part in parts {
+        let mut add = |part: &str| {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part.as_bytes());
+        };
+        parts.iter().for_each(|part| add(part));
+        for target in targets {
+            let Target { name, url, labels, every } = &**target;
+            add(name);
+            add(url);
+            for (name, value) in labels.iter() {
+                add(name);
+                add(value);
+            }
+            // What no label's name can be ends them.
+            add(&every.map_or(String::new(), |every| every.as_nanos().to_string()));
+            add("");
         }
         let mut identity = [0; 16];
         identity.iter_mut().zip(context.sign().as_ref()).for_each(|(byte, signed)| *byte = *signed);
