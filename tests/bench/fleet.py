@@ -74,17 +74,17 @@ class Site:
         self.processes = [self.nginx.pid, *map(int, children)]
 
     def file(self, size):
-        """The path of a file of so many bytes that the checks are content with."""
-        path = self.folder / "files" / str(size)
-        text = b"<!doctype html><p>all is well here</p>\n"
-        path.write_bytes((text + b"<p>thank you for asking, and good night</p>\n" * (size // 44 + 1))[:size])
+        """The path of a file of so many bytes, at whose end is what the checks look for."""
+        path, end = self.folder / "files" / str(size), b"<p>all is well here</p>\n"
+        line = b"<p>thank you for asking, and good night</p>\n"
+        path.write_bytes((line * (size // len(line) + 1))[: size - len(end)] + end)
         path.chmod(0o644)
         return f"/files/{size}"
 
-    def url(self, number, path=""):
-        """A target's URL: the socket by its number, and a path that no other target has."""
+    def url(self, number, path="/"):
+        """A target's URL: a socket by its number, and what no other target on that socket has."""
         address, port = self.sockets[number % SOCKETS]
-        return f"http://{address}:{port}{path}/" if number < SOCKETS else f"http://{address}:{port}{path}/?{number}"
+        return f"http://{address}:{port}{path}" + (f"?{number}" if number >= SOCKETS else "")
 
     def cpu(self):
         return sum(map(cpu_seconds, self.processes))

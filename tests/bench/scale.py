@@ -39,7 +39,7 @@ def main():
     options, duckdb = fleet.arguments(parser)
     parts = {"first": first, "tens": tens, "million": million}
     wanted = options.only or list(parts)
-    sections, faults = [], 0
+    sections = []
     with workplace("scale") as (folder, site):
         bench = Bench(options, duckdb, folder, site)
         for name in wanted:
