@@ -241,10 +241,13 @@ class Rows:
         return self.query(f"SELECT count(*) FROM {self.table} WHERE {began}")[0][0]
 
     def lateness(self, begin, end):
-        """Of what was due between two moments: p50, p99 and max in microseconds, and ticks missed."""
+        """Of the probes that began between two moments: p50, p99 and max in microseconds, and ticks missed.
+
+        Not of those that were due then: where a rate is not held, they have not begun at the end.
+        """
         p50_p99_max, missed = self.query(f"""
             SELECT quantile_cont(lateness_us, [0.5, 0.99, 1.0]), sum(missed)::BIGINT FROM {self.table}
-            WHERE epoch(scheduled_at) >= {begin} AND epoch(scheduled_at) < {end}""")[0]
+            WHERE epoch(started_at) >= {begin} AND epoch(started_at) < {end}""")[0]
         return p50_p99_max or [float("nan")] * 3, missed or 0
 
     def generations(self):
