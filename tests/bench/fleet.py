@@ -232,6 +232,8 @@ class Rows:
             SELECT count(*), count(DISTINCT (run_id, seq)), epoch(min(started_at)),
                 min(epoch(started_at) + total_us / 1e6) FROM {self.table}""")[0]
         self.outcomes = dict(self.query(f"SELECT outcome, count(*) FROM {self.table} GROUP BY ALL"))
+        why = "outcome || ': ' || coalesce(error_kind, failed_check, 'no reason')"
+        self.reasons = dict(self.query(f"SELECT {why}, count(*) FROM {self.table} WHERE outcome <> 'up' GROUP BY ALL"))
         by_socket = f"SELECT regexp_extract(url, '//([^/]+)', 1), count(*) FROM {self.table} GROUP BY 1"
         self.by_socket = collections.Counter(dict(self.query(by_socket)))
 

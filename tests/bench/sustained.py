@@ -91,7 +91,7 @@ class Bench:
         return {
             "rate": rate, "every_ms": every_ms, "span": span, "done": done, "held": done >= HELD * rate,
             "lateness": lateness, "missed": missed, "lost": lost, "doubled": doubled, "rows": rows.all,
-            "asked": sum(asked.values()), "outcomes": rows.outcomes, "samples": samples, "served": served,
+            "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons}, "samples": samples, "served": served,
             "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
             "exit": status, "stopping": stopping,
         }
