@@ -63,7 +63,7 @@ def main():
 
 def all_cases(options):
     targets = [Case("targets", f"{count:,} targets", count, 1, 0, options.rate) for count in TARGETS]
-    checks = [Case("checks", f"{count} check{'s' * (count > 1)}", 10_000, count, 0, options.rate) for count in (1, 3, 10)]
+    checks = [Case("checks", f"{count} check(s)", 10_000, count, 0, options.rate) for count in fleet.CHECKS]
     # Few targets, so that all of them are probed within a run.
     bodies = [Case("bodies", f"{size >> 10:,} KiB", 1_000, 3, size, options.body_rate) for size in BODIES]
     return targets + checks + bodies

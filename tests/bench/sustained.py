@@ -59,7 +59,7 @@ class Bench:
         while high is None or high - low > STEP:
             run = self.run(rate, self.options.search_seconds)
             self.tried.append((rate, run["held"]))
-            print(f"{rate:,}/s: {run['done']:,.0f}/s, {'held' if run['held'] else 'not held'}", file=sys.stderr)
+            print(f"{rate:,}/s: {run['done']:,.0f}/s", "held" if run["held"] else "not held", file=sys.stderr)
             low, high = (rate, high) if run["held"] else (low, rate)
             rate = low + 4 * STEP if high is None else (low + high) // 2
         return low or STEP
@@ -73,8 +73,8 @@ class Bench:
         name = f"data-{len(self.tried)}"
         with Runner(self.options.binary, self.folder, text, name) as runner:
             runner.wait_for("probing")
-            # Past the ramp, and the first of everything.
-            runner.watch(every_ms / 1000 + 3)
+            # Past the first of everything as well.
+            runner.watch(fleet.SETTLED * every_ms / 1000 + 3)
             served, busy = self.site.cpu(), cores_busy()
             samples = runner.watch(seconds)
             span = samples[-1]["at"] - samples[0]["at"]
@@ -89,7 +89,8 @@ class Bench:
         done = rows.started(began, ended) / (ended - began)
         lateness, missed = rows.lateness(began, ended)
         return {
-            "rate": rate, "every_ms": every_ms, "span": span, "done": done, "held": done >= HELD * rate,
+            "rate": rate, "every_ms": every_ms, "span": span,
+            "done": done, "held": done >= HELD * rate and not missed,
             "lateness": lateness, "missed": missed, "lost": lost, "doubled": doubled, "rows": rows.all,
             "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons}, "samples": samples, "served": served,
             "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
