@@ -90,10 +90,10 @@ class Bench:
         lateness, missed = rows.lateness(began, ended)
         return {
             "rate": rate, "every_ms": every_ms, "span": span,
-            "done": done, "held": done >= HELD * rate and not missed,
+            "done": done, "held": done >= HELD * rate,
             "lateness": lateness, "missed": missed, "lost": lost, "doubled": doubled, "rows": rows.all,
-            "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons}, "samples": samples, "served": served,
-            "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
+            "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons},
+            "samples": samples, "served": served, "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
             "exit": status, "stopping": stopping,
         }
 
@@ -120,7 +120,8 @@ def section(options, run, tried):
         ("missed ticks", "0", f"{run['missed']:,}", run["missed"] == 0),
         ("resident memory, second fifth and last", f"grows < {FLAT:.0%}",
          f"{mebi(before)}, {mebi(after)} ({growth:+.1%})", growth < FLAT),
-        ("its slope in the last four fifths; peak", "", f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
+        ("its slope in the last four fifths; peak", "",
+         f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
         ("open files, threads: at the start, at the end", "",
          f"{start['fds']}, {start['threads']}; {end['fds']}, {end['threads']}", None),
         ("CPU, of one core: probity, nginx, the whole machine", "",
