@@ -93,8 +93,8 @@ class Bench:
             "done": done, "held": done >= HELD * rate,
             "lateness": lateness, "missed": missed, "lost": lost, "doubled": doubled, "rows": rows.all,
             "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons},
-            "samples": samples, "served": served, "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
-            "exit": status, "stopping": stopping,
+            "samples": samples, "served": served, "busy": busy,
+            "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span, "exit": status, "stopping": stopping,
         }
 
 
@@ -124,8 +124,8 @@ def section(options, run, tried):
          f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
         ("open files, threads: at the start, at the end", "",
          f"{start['fds']}, {start['threads']}; {end['fds']}, {end['threads']}", None),
-        ("CPU, of one core: probity, nginx, the whole machine", "",
-         f"{run['share']:.0%}, {run['served']:.0%}, {run['busy']:.0%}", None),
+        ("CPU, of one core: probity, nginx, all else on the machine", "",
+         f"{run['share']:.0%}, {run['served']:.0%}, {run['busy'] - run['share'] - run['served']:.0%}", None),
         ("CPU a probe, a request of nginx", "",
          f"{run['share'] / run['done'] * 1e6:.0f} us, {run['served'] / run['done'] * 1e6:.0f} us", None),
         ("exit code, time to stop", "0", f"{run['exit']}, {run['stopping']:.1f} s", run["exit"] == 0),
