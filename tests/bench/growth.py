@@ -79,8 +79,9 @@ def measure(options, duckdb, folder, site, case, data):
     mark = site.mark()
     with Runner(options.binary, folder, text, data) as runner:
         runner.wait_for("probing")
-        # The schedule of a million is filled after that; checks become snapshots after a hundred calls.
-        runner.watch(5)
+        # The schedule of a million is filled after that; checks become snapshots after a hundred calls; and a
+        # thousand targets start within a second, which is far above the rate where bodies are long.
+        runner.watch(5 + min(10, fleet.SETTLED * every_ms / 1000))
         served = site.cpu()
         samples = runner.watch(options.seconds)
         served = site.cpu() - served
