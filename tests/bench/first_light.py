@@ -43,15 +43,19 @@ events {{ worker_connections {connections}; }}
 http {{
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-  log_format who '$server_addr:$server_port $status $http_user_agent';
+  log_format who '{log}';
   access_log {folder}/access.log who buffer=256k flush=1s;
   server {{
 {listen}
     default_type text/html;
-    location / {{ return 200 '{page}'; }}
+    {locations}
   }}
 }}
 """
+
+# The first word is the target: address and port.
+LOG = "$server_addr:$server_port $status $http_user_agent"
+LOCATIONS = f"location / {{ return 200 '{PAGE}'; }}"
 
 
 def main():
@@ -137,12 +141,13 @@ def make_targets(count):
     return pairs[:count]
 
 
-def start_nginx(folder, targets):
+def start_nginx(folder, targets, log=LOG, locations=LOCATIONS):
     listen = "\n".join(f"    listen {address}:{port};" for address, port in targets)
     connections = len(targets) + 8192
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = NGINX.format(
-        folder=folder, listen=listen, page=PAGE, connections=min(connections, most - 64), files=most
+        folder=folder, listen=listen, log=log, locations=locations,
+        connections=min(connections, most - 64), files=most,
     )
     (folder / "nginx.conf").write_text(text)
     command = [find_tool("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
@@ -156,6 +161,8 @@ def start_nginx(folder, targets):
             if nginx.poll() is not None:
                 break
             time.sleep(0.05)
+    nginx.terminate()
+    nginx.wait()
     sys.exit("nginx does not start: " + (folder / "nginx.stderr").read_text()[-2000:])
 
 
@@ -205,6 +212,7 @@ def sample(pid, began):
         "rss_kib": int(status["VmRSS"].split()[0]),
         "peak_kib": int(status["VmHWM"].split()[0]),
         "threads": int(status["Threads"]),
+        "fds": len(os.listdir(f"/proc/{pid}/fd")),
     }
 
 
