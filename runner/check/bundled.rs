@@ -18,6 +18,9 @@ macro_rules! bundled_checks {
 
 bundled_checks!("status", "latency", "header", "body", "json", "cel", "certificate", "changed", "html");
 
+/// The component that has several of them as its parts; no pipeline file names it.
+pub(super) const TOGETHER: &[u8] = include_bytes!("../../plugins/prebuilt/together.wasm");
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use twox_hash::XxHash3_64;
 use wasmtime::component::Component;
 
-use super::bundled::bundled;
+use super::bundled::{TOGETHER, bundled};
 use super::compile::{Configuration, FreezeError, Trust};
 use super::contract::Template;
 use super::engine::CheckEngine;
@@ -73,6 +73,16 @@ impl Plugin {
     /// Loads a bundled check; none where there is none of this name.
     pub fn load_bundled(engine: &Arc<CheckEngine>, name: &str) -> Option<Result<Self, LoadError>> {
         Some(Self::load_from(engine, Cow::Borrowed(bundled(name)?), Trust::Ours))
+    }
+
+    /// Loads what has several bundled checks as parts.
+    pub(super) fn load_together(engine: &Arc<CheckEngine>) -> Result<Self, LoadError> {
+        Self::load_from(engine, Cow::Borrowed(TOGETHER), Trust::Ours)
+    }
+
+    /// Whether it came with the program.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.trust, Trust::Ours)
     }
 
     fn load_from(

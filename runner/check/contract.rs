@@ -7,6 +7,7 @@ use wasmtime::{Engine, Store};
 use super::observed::Observed;
 use super::report::LogLevel;
 use super::sandbox::Call;
+use super::together::MEMBER_FACT;
 use crate::model::CheckStatus;
 
 #[allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
@@ -191,6 +192,9 @@ impl observation::HostObservation for Call {
     }
 
     fn fact(&mut self, _: Lent, name: String) -> wasmtime::Result<Option<String>> {
+        if let (MEMBER_FACT, Some(member)) = (&*name, self.member) {
+            return Ok(Some(member.to_string()));
+        }
         Ok(self.see()?.fact(&name))
     }
 

@@ -5,15 +5,19 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::thread;
 
-use super::instances::Instances;
+/// What can be frozen in the background.
+pub(super) trait Freezable: Send + Sync {
+    /// Freezes it; tells by the log where that cannot be done.
+    fn freeze_for_auto(&self);
+}
 
 /// Checks that may wait. Who finds no room asks again later.
 const QUEUE: usize = 256;
 
 /// The thread, started when it is first asked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Freezer {
-    queue: Mutex<Option<SyncSender<Weak<Instances>>>>,
+    queue: Mutex<Option<SyncSender<Weak<dyn Freezable>>>>,
 }
 
 impl Freezer {
@@ -21,7 +25,7 @@ impl Freezer {
     ///
     /// The thread is not joined at the end: it may be in the midst of a compilation of seconds, and
     /// owns nothing that has to be finished.
-    pub(super) fn ask(&self, check: Weak<Instances>) -> bool {
+    pub(super) fn ask(&self, check: Weak<dyn Freezable>) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.is_none() {
             let (sender, receiver) = sync_channel(QUEUE);
@@ -36,7 +40,7 @@ impl Freezer {
 }
 
 /// Goes on until the engine that it belongs to is gone.
-fn work(queue: &Receiver<Weak<Instances>>) {
+fn work(queue: &Receiver<Weak<dyn Freezable>>) {
     while let Ok(check) = queue.recv() {
         // A check that was dropped in the meantime (its pipeline was changed) needs no snapshot.
         if let Some(check) = check.upgrade() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::compile::{Configuration, FreezeError};
 use super::component::{ConfigureError, Plugin};
 use super::contract::Template;
+use super::freezer::Freezable;
 use super::limits::Limits;
 use super::sandbox::{self, Answer, Origin, Ready, Run};
 use super::set::CheckConfig;
@@ -14,7 +15,7 @@ use super::trial;
 
 /// Calls of an `auto` check that are configured one by one before it is worth seconds of compilation
 /// to freeze it.
-const CALLS_BEFORE_FREEZING: u32 = 100;
+pub(super) const CALLS_BEFORE_FREEZING: u32 = 100;
 /// Instances of all `reuse` checks together that may wait for their next call. Each holds a memory slot
 /// of the engine.
 const IDLE_MAX: usize = 48;
@@ -91,6 +92,18 @@ impl Instances {
         sandbox::run(engine, self.plain(), run).0
     }
 
+    /// Judges one observation by the instance that is shared, if there is one, else by a fresh one, which is shared from
+    /// then on as long as its calls end well.
+    pub(super) fn run_shared(&self, run: Run<'_>, shared: &mut Option<Ready>) -> Answer {
+        let engine = self.plugin.engine();
+        let (answer, ready) = match shared.take() {
+            Some(ready) => sandbox::run_again(engine, ready, run),
+            None => sandbox::run(engine, self.origin(), run),
+        };
+        *shared = ready;
+        answer
+    }
+
     /// Freezes the plugin with its configuration, if that was not done yet. Blocks, up to minutes.
     pub(super) fn freeze(&self) -> Result<(), FreezeError> {
         let frozen = self.frozen.get_or_init(|| {
@@ -98,20 +111,6 @@ impl Instances {
             self.tried(&component)
         });
         frozen.as_ref().map(|_| ()).map_err(Clone::clone)
-    }
-
-    /// Freezes it for `auto`, where the answer changes nothing but the speed.
-    pub(super) fn freeze_for_auto(&self) {
-        let plugin = &self.plugin.manifest().name;
-        match self.freeze() {
-            Ok(()) => tracing::debug!(plugin, "a check starts from its snapshot from now on"),
-            Err(_) if self.config.has_secrets() => {
-                tracing::info!(plugin, "a check cannot be frozen, it is configured for every call");
-            }
-            Err(error) => {
-                tracing::info!(plugin, reason = %error, "a check cannot be frozen, it is configured for every call");
-            }
-        }
     }
 
     /// Whether calls begin from a snapshot.
@@ -166,7 +165,8 @@ impl Instances {
         }
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         if calls >= CALLS_BEFORE_FREEZING && !self.is_asked.swap(true, Ordering::Relaxed) {
-            let is_taken = self.plugin.engine().freezer().ask(Arc::downgrade(self));
+            let this: Arc<dyn Freezable> = Arc::<Self>::clone(self);
+            let is_taken = self.plugin.engine().freezer().ask(Arc::downgrade(&this));
             self.is_asked.store(is_taken, Ordering::Relaxed);
         }
     }
@@ -185,6 +185,21 @@ impl Instances {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(ready);
         }
         answer
+    }
+}
+
+impl Freezable for Instances {
+    fn freeze_for_auto(&self) {
+        let plugin = &self.plugin.manifest().name;
+        match self.freeze() {
+            Ok(()) => tracing::debug!(plugin, "a check starts from its snapshot from now on"),
+            Err(_) if self.config.has_secrets() => {
+                tracing::info!(plugin, "a check cannot be frozen, it is configured for every call");
+            }
+            Err(error) => {
+                tracing::info!(plugin, reason = %error, "a check cannot be frozen, it is configured for every call");
+            }
+        }
     }
 }
 

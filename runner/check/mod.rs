@@ -8,7 +8,7 @@
 //! (`report`) and remembers (`state`); the contract that ties these to WebAssembly (`contract`); the
 //! engine under it (`engine`, `ticker`); from bytes to machine code (`preflight`, `compile`); one call
 //! (`sandbox`); a plugin (`component`), the instances of its configuration (`instances`, `trial`,
-//! `freezer`), when it is not called at all (`breaker`) and the checks of a pipeline (`set`); the threads
+//! `freezer`), when it is not called at all (`breaker`), the checks of a pipeline (`set`) and those that share a sandbox (`together`); the threads
 //! (`gate`, `queue`, `pool`); an attempt as a line of JSON, to be judged again (`record`); what comes with
 //! the program (`bundled`), how an author's module becomes a plugin (`wrap`) and how it is tested
 //! (`canned`, `cases`) and measured (`measure`).
@@ -31,6 +31,7 @@ mod trial;
 mod freezer;
 mod breaker;
 mod set;
+mod together;
 mod gate;
 mod queue;
 mod pool;

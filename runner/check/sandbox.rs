@@ -28,6 +28,8 @@ pub(super) struct Call {
     observed: Option<Arc<Observed>>,
     /// What is remembered; none in `describe` and `configure`.
     staged: Option<Staged>,
+    /// Which part of the plugin is called, where it has several.
+    pub(super) member: Option<u32>,
 }
 
 impl Call {
@@ -138,6 +140,8 @@ pub(super) struct Run<'a> {
     pub(super) gate: Arc<Gate>,
     pub(super) observed: Arc<Observed>,
     pub(super) staged: Staged,
+    /// Which part of the plugin is called, where it has several.
+    pub(super) member: Option<u32>,
 }
 
 /// What a fresh instance is made of.
@@ -214,6 +218,7 @@ fn judge(mut ready: Ready, run: Run<'_>) -> (Answer, Option<Ready>) {
     let call = store.data_mut();
     call.observed = Some(run.observed);
     call.staged = Some(run.staged);
+    call.member = run.member;
     let judged = match instance.run(&mut *store) {
         Ok(Ok(judged)) => Ok(judged),
         Ok(Err(reason)) => Err(Fault::new(FaultKind::Refused, &reason)),
@@ -242,7 +247,7 @@ fn fault(error: &wasmtime::Error, store: &Store<Call>) -> Fault {
 
 fn store(engine: &Engine, limits: Limits, clock: &Clock, gate: Option<Arc<Gate>>) -> Store<Call> {
     let meter = Meter::new(limits, clock, gate);
-    let call = Call { meter, report: Report::default(), observed: None, staged: None };
+    let call = Call { meter, report: Report::default(), observed: None, staged: None, member: None };
     let mut store = Store::new(engine, call);
     store.limiter(|call| &mut call.meter);
     store.set_epoch_deadline(FIRST_LOOK);

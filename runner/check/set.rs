@@ -16,8 +16,9 @@ use super::instances::{Instances, Isolation};
 use super::limits::Limits;
 use super::observed::Observed;
 use super::report::{LogLevel, Report, TEXT_BYTES, one_line};
-use super::sandbox::{Answer, Run};
+use super::sandbox::{Answer, Ready, Run};
 use super::state::{Staged, StateEntries, StateKey, StateStore};
+use super::together::Together;
 use crate::clock::Clock;
 use crate::config::SecretTexts;
 use crate::model::{CheckStatus, Severity, Verdict};
@@ -144,6 +145,7 @@ impl ConfiguredCheck {
 pub struct CheckSet {
     pipeline: Arc<str>,
     checks: Vec<Arc<ConfiguredCheck>>,
+    together: Option<Arc<Together>>,
     state: Arc<dyn StateStore>,
     secrets: SecretTexts,
 }
@@ -189,8 +191,9 @@ impl CheckSet {
         checks: Vec<C>,
         state: Arc<dyn StateStore>,
     ) -> Self {
-        let checks = checks.into_iter().map(Into::into).collect();
-        Self { pipeline, checks, state, secrets: SecretTexts::default() }
+        let checks: Vec<_> = checks.into_iter().map(Into::into).collect();
+        let together = Together::of(&checks);
+        Self { pipeline, checks, together, state, secrets: SecretTexts::default() }
     }
 
     /// The same checks, which tell none of these texts, whatever they were configured with or see.
@@ -214,12 +217,19 @@ impl CheckSet {
     #[must_use]
     pub fn only(mut self, names: &[String]) -> Self {
         self.checks.retain(|check| names.iter().any(|name| **name == *check.spec.name));
+        self.together = Together::of(&self.checks);
         self
     }
 
     /// The checks, in their order.
     pub fn checks(&self) -> &[Arc<ConfiguredCheck>] {
         &self.checks
+    }
+
+    /// Has the checks that may share a sandbox do so from now on, instead of when they have been called often enough.
+    /// False where fewer than two may, or where it cannot be. Blocks, for seconds where it was not made before.
+    pub fn share_sandbox(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| together.make_ready())
     }
 
     /// Whether any check looks at bodies.
@@ -261,7 +271,8 @@ impl CheckSet {
         state: &Arc<dyn StateStore>,
     ) -> Judgement {
         let gate = Arc::default();
-        self.judge_by(|check| self.call(check, observed, &gate, clock, state), observed, clock, |_, _| {})
+        let call = |check: &_, shared: &mut _| self.call(check, observed, &gate, (clock, state), shared);
+        self.judge_by(call, observed, clock, |_, _| {})
     }
 
     /// Calls the checks one after the other, but those that are suspended. `count` is told of every
@@ -274,7 +285,7 @@ impl CheckSet {
         count: impl FnMut(&Verdict, Option<&Fault>),
     ) -> Judgement {
         self.judge_by(
-            |check| self.call_unless_suspended(check, observed, gate, clock),
+            |check, shared| self.call_unless_suspended(check, observed, gate, clock, shared),
             observed,
             clock,
             count,
@@ -283,15 +294,16 @@ impl CheckSet {
 
     fn judge_by(
         &self,
-        call: impl Fn(&ConfiguredCheck) -> Answer,
+        call: impl Fn(&ConfiguredCheck, &mut Option<Ready>) -> Answer,
         observed: &Observed,
         clock: &Clock,
         mut count: impl FnMut(&Verdict, Option<&Fault>),
     ) -> Judgement {
         let mut judgement = Judgement::default();
+        let mut shared = None;
         for check in self.called_for(observed) {
             let began = clock.now();
-            let mut answer = call(check);
+            let mut answer = call(check, &mut shared);
             self.log(check, observed, &answer.report);
             judgement.staged.extend(answer.staged.take());
             let fault = answer.judged.as_ref().err().cloned();
@@ -314,12 +326,13 @@ impl CheckSet {
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
         clock: &Clock,
+        shared: &mut Option<Ready>,
     ) -> Answer {
         let pass = match check.breaker.enter(clock.now()) {
             Ok(pass) => pass,
             Err(fault) => return faulty(fault),
         };
-        let answer = self.call(check, observed, gate, clock, &self.state);
+        let answer = self.call(check, observed, gate, (clock, &self.state), shared);
         if let Some(event) = pass.done(answer.judged.as_ref().err(), clock.now()) {
             event.tell(&self.pipeline, &check.spec);
         }
@@ -331,8 +344,8 @@ impl CheckSet {
         check: &ConfiguredCheck,
         observed: &Arc<Observed>,
         gate: &Arc<Gate>,
-        clock: &Clock,
-        state: &Arc<dyn StateStore>,
+        (clock, state): (&Clock, &Arc<dyn StateStore>),
+        shared: &mut Option<Ready>,
     ) -> Answer {
         if gate.is_past() {
             return faulty(Fault::no_time_left());
@@ -342,14 +355,27 @@ impl CheckSet {
             target: self.remembered_as(&observed.target.name),
             check: Arc::clone(&check.spec.name),
         };
-        let run = Run {
+        let run = |key, member| Run {
             clock,
             limits: check.spec.limits,
             gate: Arc::clone(gate),
             observed: Arc::clone(observed),
             staged: Staged::new(state, key),
+            member,
         };
-        let call = || check.instances.run(run);
+        // Only for a whole response: else few are called.
+        let sharing = self.together.as_ref().filter(|_| observed.exchange.failure.is_none());
+        let sharing = sharing.and_then(|sharing| Some((sharing.instances()?, sharing.member(check)?)));
+        let call = || {
+            if let Some((instances, member)) = sharing {
+                let answer = instances.run_shared(run(key.clone(), Some(member)), shared);
+                // Whatever went wrong may be another's doing; what a check says itself is not.
+                if answer.judged.as_ref().err().is_none_or(|fault| fault.kind == FaultKind::Refused) {
+                    return answer;
+                }
+            }
+            check.instances.run(run(key, None))
+        };
         // A fault of ours in one call must not cost the thread: nothing of the call outlives it.
         let mut answer = panic::catch_unwind(AssertUnwindSafe(call))
             .unwrap_or_else(|panicked| faulty(Fault::internal(panic_message(panicked.as_ref()))));

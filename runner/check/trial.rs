@@ -25,10 +25,28 @@ pub(super) fn same(
     frozen: Origin<'_>,
     limits: Limits,
 ) -> Result<(), FreezeError> {
+    both(engine, (plain, None), (frozen, None), limits)
+}
+
+/// A plugin by itself and a part of one that has several judge alike, or why not.
+pub(super) fn same_as_part(
+    engine: &CheckEngine,
+    alone: Origin<'_>,
+    shared: Origin<'_>,
+    member: u32,
+    limits: Limits,
+) -> Result<(), FreezeError> {
+    both(engine, (alone, None), (shared, Some(member)), limits)
+}
+
+/// What is called: an instance, and which part of it.
+type Called<'a> = (Origin<'a>, Option<u32>);
+
+fn both(engine: &CheckEngine, one: Called<'_>, other: Called<'_>, limits: Limits) -> Result<(), FreezeError> {
     for observed in [page(), failure()] {
         let observed = Arc::new(observed);
-        let expected = judge(engine, plain, &observed, limits);
-        let got = judge(engine, frozen, &observed, limits);
+        let expected = judge(engine, one, &observed, limits);
+        let got = judge(engine, other, &observed, limits);
         if expected != got {
             return Err(FreezeError::Different(format!("\"{got}\" instead of \"{expected}\"")));
         }
@@ -37,7 +55,12 @@ pub(super) fn same(
 }
 
 /// Everything that a call gave, as one text.
-fn judge(engine: &CheckEngine, origin: Origin<'_>, observed: &Arc<Observed>, limits: Limits) -> String {
+fn judge(
+    engine: &CheckEngine,
+    (origin, member): Called<'_>,
+    observed: &Arc<Observed>,
+    limits: Limits,
+) -> String {
     let nowhere: Arc<dyn StateStore> = Arc::new(MemoryState::default());
     let key = StateKey { pipeline: "".into(), target: "".into(), check: "".into() };
     let run = Run {
@@ -47,6 +70,7 @@ fn judge(engine: &CheckEngine, origin: Origin<'_>, observed: &Arc<Observed>, lim
         gate: Arc::new(Gate::default()),
         observed: Arc::clone(observed),
         staged: Staged::new(&nowhere, key),
+        member,
     };
     let (Answer { judged, report, remembered: _, staged }, _) = sandbox::run(engine, origin, run);
     let judged = match judged {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use probity::check::{
-    BUNDLED_NAMES, CheckSet, CheckSpec, ConfigureError, ConfiguredCheck, FaultKind, Isolation, Plugin,
+    BUNDLED_NAMES, CheckSet, CheckSpec, ConfigureError, ConfiguredCheck, FaultKind, Isolation, Limits,
+    Plugin, bundled,
 };
 use probity::model::{CheckStatus, Verdict};
 
@@ -169,4 +170,67 @@ async fn a_snapshot_of_other_behaviour_is_not_taken() {
     assert_eq!(frozen.is_ok(), check.is_frozen());
     let set = Arc::new(CheckSet::new("p".into(), vec![check], bench.state.clone()));
     assert_eq!(judge(&bench, &set).await.status, CheckStatus::Pass);
+}
+
+/// Checks of one set, by plugin and configuration.
+fn bundled_set(bench: &Bench, checks: &[(&str, &str)]) -> Arc<CheckSet> {
+    let configured = checks.iter().enumerate().map(|(number, (plugin, config))| {
+        let plugin = Plugin::load_bundled(&bench.engine, plugin).unwrap().unwrap();
+        let name = format!("{number}").into();
+        ConfiguredCheck::new(&Arc::new(plugin), CheckSpec { name, config: (*config).into(), ..spec() })
+            .unwrap()
+    });
+    Arc::new(CheckSet::new("p".into(), configured.collect::<Vec<_>>(), bench.state.clone()))
+}
+
+#[tokio::test]
+async fn bundled_checks_in_one_sandbox_say_what_each_says_alone() {
+    // With a memory of its own each, since `changed` remembers.
+    let (bench, other_bench) = (Bench::new(), Bench::new());
+    let checks = [
+        ("status", "{}"),
+        ("status", r#"{"expect": 404}"#),
+        ("changed", "{}"),
+        ("latency", r#"{"max": "2s", "warn": "1ns"}"#),
+        ("header", r#"{"require": [{"name": "x-none"}]}"#),
+        ("body", r#"{"contains": ["well", "not there"]}"#),
+        ("body", r#"{"matches": "^all .s"}"#),
+    ];
+    let said = async |bench: &Bench, set: &Arc<CheckSet>, body| {
+        let verdicts = bench.pool.judge(set, observed(body), bench.in_time()).await.commit_state();
+        let said = |one: Verdict| {
+            format!("{:?} {} {:?} {:?}", one.status, one.message, one.metrics, one.annotations)
+        };
+        verdicts.into_iter().map(said).collect::<Vec<_>>()
+    };
+    let (alone, shared) = (bundled_set(&bench, &checks), bundled_set(&other_bench, &checks));
+    assert!(shared.share_sandbox());
+    for body in [b"all is well".as_slice(), b"", b"\xff\xfe", b"all is well, and not there"] {
+        let (one, other) = (said(&bench, &alone, body).await, said(&other_bench, &shared, body).await);
+        assert_eq!(one, other);
+        assert_eq!(one.len(), checks.len());
+    }
+    // Whether they share shows in nothing but the time.
+    assert!(!bundled_set(&bench, &checks[..1]).share_sandbox(), "one alone has nobody to share with");
+}
+
+#[tokio::test]
+async fn checks_with_other_limits_or_of_others_do_not_share_a_sandbox() {
+    let bench = Bench::new();
+    let plugin = Arc::new(Plugin::load_bundled(&bench.engine, "status").unwrap().unwrap());
+    let check = |name: &str, limits: Limits, isolation: Isolation| {
+        ConfiguredCheck::new(&plugin, CheckSpec { name: name.into(), limits, isolation, ..spec() }).unwrap()
+    };
+    let shares =
+        |checks: Vec<ConfiguredCheck>| CheckSet::new("p".into(), checks, bench.state.clone()).share_sandbox();
+    let (plain, less) = (Limits::default(), Limits { memory_bytes: 8 << 20, ..Limits::default() });
+    assert!(shares(vec![check("a", plain, Isolation::Auto), check("b", plain, Isolation::Auto)]));
+    assert!(!shares(vec![check("a", plain, Isolation::Auto), check("b", less, Isolation::Auto)]));
+    assert!(!shares(vec![check("a", plain, Isolation::Auto), check("b", plain, Isolation::Configure)]));
+    let theirs = Arc::new(Plugin::load(&bench.engine, bundled("status").unwrap()).unwrap());
+    let theirs = ConfiguredCheck::new(&theirs, CheckSpec { name: "b".into(), ..spec() }).unwrap();
+    assert!(
+        !shares(vec![check("a", plain, Isolation::Auto), theirs]),
+        "whose it is counts, not what it says"
+    );
 }

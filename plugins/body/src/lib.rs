@@ -18,7 +18,7 @@ const SHOWN_CHARS: usize = 80;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("minProperties" = 1))]
-struct Config {
+pub struct Config {
     /// Texts that must all be there.
     #[schemars(transform = each_text("minLength", 1))]
     contains: OneOrMany<String>,
@@ -33,7 +33,7 @@ struct Config {
 
 /// The check, configured.
 #[derive(Debug)]
-struct Body {
+pub struct Body {
     contains: Vec<String>,
     not_contains: Vec<String>,
     matches: Vec<Pattern>,
@@ -95,6 +95,7 @@ impl Check for Body {
     }
 }
 
+#[cfg(not(feature = "member"))]
 probity_check::export!(Body, schema = "schema.json");
 
 impl Body {

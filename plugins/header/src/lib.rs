@@ -19,7 +19,7 @@ const SHOWN_VALUES: usize = 4;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["require"]))]
-struct Config {
+pub struct Config {
     /// The rules.
     #[schemars(length(min = 1))]
     require: Vec<Rule>,
@@ -56,7 +56,7 @@ struct Rule {
 
 /// The check, configured.
 #[derive(Debug)]
-struct Header {
+pub struct Header {
     rules: Vec<Rule>,
 }
 
@@ -97,6 +97,7 @@ impl Check for Header {
     }
 }
 
+#[cfg(not(feature = "member"))]
 probity_check::export!(Header, schema = "schema.json");
 
 impl Rule {

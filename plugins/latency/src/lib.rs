@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("anyOf" = [{ "required": ["max"] }, { "required": ["warn"] }]))]
-struct Config {
+pub struct Config {
     /// Longer than this fails.
     max: Option<Length>,
     /// Longer than this warns; shorter than `max`.
@@ -47,7 +47,7 @@ impl From<TimedPhase> for Phase {
 
 /// The check, configured.
 #[derive(Debug)]
-struct Latency {
+pub struct Latency {
     max: Option<Length>,
     warn: Option<Length>,
     phase: Phase,
@@ -95,6 +95,7 @@ impl Check for Latency {
     }
 }
 
+#[cfg(not(feature = "member"))]
 probity_check::export!(Latency, schema = "schema.json");
 
 #[cfg(test)]

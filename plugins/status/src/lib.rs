@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// The HTTP status code must be in `expect` and must not be in `reject`.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Config {
+pub struct Config {
     /// Codes that are right.
     #[schemars(extend("default" = ["2xx"]))]
     expect: OneOrMany<Entry>,
@@ -41,7 +41,7 @@ fn number_or_text(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 
 /// The check, configured.
 #[derive(Debug)]
-struct Status {
+pub struct Status {
     expect: Codes,
     reject: Codes,
 }
@@ -79,6 +79,7 @@ impl Check for Status {
     }
 }
 
+#[cfg(not(feature = "member"))]
 probity_check::export!(Status, schema = "schema.json");
 
 /// Some status codes, as a list of ranges.
