@@ -407,7 +407,8 @@ def sections(options, bench):
     runs = []
     for case in OURS:
         rate = options.tls_rate if case is TLS else options.rate
-        facts = {key: statistics.median(run[key] for run in bench.facts[case.name]) for key in bench.facts[case.name][0]}
+        taken = bench.facts[case.name]
+        facts = {key: statistics.median(run[key] for run in taken) for key in taken[0]}
         runs.append((case.name, f"{rate:,}/s", told(facts), facts["rate"] >= HELD * rate))
     runs.append(("rows, each once in nginx's log", "all", f"{bench.rows:,}", not bench.faults))
     runs.append(("versions", "", versions(options), None))
