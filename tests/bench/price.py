@@ -344,6 +344,7 @@ class Bench:
             busy = cores_busy() - busy
             known = samples[-1]["cpu"] + reaped(runner.process.pid)
             self.stop(case, runner)
+        # After the last sample: what was still running, and the journal becomes Parquet.
         after = of_children() - before - known
         rows = Rows(self.duckdb, runner)
         checks = f"read_parquet('{runner.data}/results/checks/*/*.parquet')"
@@ -372,7 +373,6 @@ class Bench:
         self.rows += rows.all
         cpu = samples[-1]["cpu"] - samples[0]["cpu"] + children
         self.price(case.name, cpu, probes)
-        # After the last sample: what was still running, and the journal becomes Parquet.
         lateness, missed = rows.lateness(began, ended)
         self.facts[case.name].append({
             "rate": probes / (ended - began), "p99": lateness[1], "missed": missed,
