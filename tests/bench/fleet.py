@@ -70,7 +70,6 @@ class Site:
         (folder / "files").mkdir()
         locations = f"{first_light.LOCATIONS} location /files/ {{ root {folder}; }}"
         self.nginx = first_light.start_nginx(folder, self.sockets, LOG, locations)
-        self.processes = with_children(self.nginx.pid)
 
     def file(self, size):
         """The path of a file of so many bytes, at whose end is what the checks look for."""
@@ -86,7 +85,8 @@ class Site:
         return f"http://{address}:{port}{path}" + (f"?{number}" if number >= SOCKETS else "")
 
     def cpu(self):
-        return sum(map(cpu_seconds, self.processes))
+        # Its workers may come after its sockets.
+        return sum(map(cpu_seconds, with_children(self.nginx.pid)))
 
     def lines(self, offset=0):
         """How many requests the log has after an offset, at this moment, and where it ends."""
@@ -125,6 +125,7 @@ class Site:
 
 
 def with_children(pid):
+    """A process and what it has started, by number."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *map(int, children)]
 

@@ -42,8 +42,8 @@ from sustained import cores_busy
 
 EVERY = 2
 TLS_SOCKETS = 1_000
-# Where connections are kept: the runner keeps 1,024 of them.
-ORIGINS = 1_000
+# Where connections are kept: the runner keeps 1,024 of them, and two for an origin where its probes overlap.
+ORIGINS = 500
 # The part of its probes that has to go by kept connections, for that to be what is measured.
 KEPT = 0.9
 # A run that begins fewer of its probes than this is of a machine that is too busy.
@@ -169,7 +169,6 @@ class Site(fleet.Site):
         listen = "\n".join(f"    listen {address}:{port} ssl;" for address, port in self.tls_sockets)
         tls = TLS_SERVER.format(folder=folder, listen=listen, locations=locations)
         self.nginx = first_light.start_nginx(folder, self.sockets, LOG, locations, tls)
-        self.processes = fleet.with_children(self.nginx.pid)
 
     def asked(self, mark):
         """What it was asked since a mark, and the next mark."""
