@@ -162,6 +162,8 @@ def start_nginx(folder, targets, log=LOG, locations=LOCATIONS, servers=""):
             if nginx.poll() is not None:
                 break
             time.sleep(0.05)
+    nginx.terminate()
+    nginx.wait()
     sys.exit("nginx does not start: " + (folder / "nginx.stderr").read_text()[-2000:])
 
 

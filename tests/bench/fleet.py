@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Addresses times ports that are listened on. Fresh connections to so many of them never run out of local ports.
 SOCKETS = 10_000
 LOG = "$server_addr:$server_port $msec"
+# Intervals until every target is on its own ticks: the ramp takes one at most, and the tick after a turn of the ramp
+# is half an interval away or more.
+SETTLED = 1.5
 # Every bundled check that looks at another part of the exchange: code, time, text.
 CHECKS = {
     1: [],
@@ -30,7 +33,7 @@ CHECKS = {
     10: [
         *((f"status-{n}", "status", "{}") for n in range(3)),
         *((f"latency-{n}", "latency", f'{{ max = "{n + 2}s" }}') for n in range(3)),
-        *((f"body-{n}", "body", f'{{ contains = "{word}" }}') for n, word in enumerate(("all", "is", "well", "all is"))),
+        *((f"body-{word}", "body", f'{{ contains = "{word}" }}') for word in ("all", "is", "well", "here")),
     ],
 }
 
@@ -52,7 +55,8 @@ def arguments(parser):
 @contextlib.contextmanager
 def workplace(name, make_site=None):
     """A temporary folder with a website; a request to end ends both in order."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, lambda *_: sys.exit("told to end"))
     with tempfile.TemporaryDirectory(prefix=f"probity-{name}-") as place:
         folder = Path(place)
         # nginx's workers are another user.
@@ -237,6 +241,8 @@ class Rows:
             SELECT count(*), count(DISTINCT (run_id, seq)), epoch(min(started_at)),
                 min(epoch(started_at) + total_us / 1e6) FROM {self.table}""")[0]
         self.outcomes = dict(self.query(f"SELECT outcome, count(*) FROM {self.table} GROUP BY ALL"))
+        why = "outcome || ': ' || coalesce(error_kind, failed_check, 'no reason')"
+        self.reasons = dict(self.query(f"SELECT {why}, count(*) FROM {self.table} WHERE outcome <> 'up' GROUP BY ALL"))
         by_socket = f"SELECT regexp_extract(url, '//([^/]+)', 1), count(*) FROM {self.table} GROUP BY 1"
         self.by_socket = collections.Counter(dict(self.query(by_socket)))
 

@@ -59,7 +59,7 @@ class Bench:
         while high is None or high - low > STEP:
             run = self.run(rate, self.options.search_seconds)
             self.tried.append((rate, run["held"]))
-            print(f"{rate:,}/s: {run['done']:,.0f}/s, {'held' if run['held'] else 'not held'}", file=sys.stderr)
+            print(f"{rate:,}/s: {run['done']:,.0f}/s", "held" if run["held"] else "not held", file=sys.stderr)
             low, high = (rate, high) if run["held"] else (low, rate)
             rate = low + 4 * STEP if high is None else (low + high) // 2
         return low or STEP
@@ -73,8 +73,8 @@ class Bench:
         name = f"data-{len(self.tried)}"
         with Runner(self.options.binary, self.folder, text, name) as runner:
             runner.wait_for("probing")
-            # Past the ramp, and the first of everything.
-            runner.watch(every_ms / 1000 + 3)
+            # Past the first of everything as well.
+            runner.watch(fleet.SETTLED * every_ms / 1000 + 3)
             served, busy = self.site.cpu(), cores_busy()
             samples = runner.watch(seconds)
             span = samples[-1]["at"] - samples[0]["at"]
@@ -89,11 +89,12 @@ class Bench:
         done = rows.started(began, ended) / (ended - began)
         lateness, missed = rows.lateness(began, ended)
         return {
-            "rate": rate, "every_ms": every_ms, "span": span, "done": done, "held": done >= HELD * rate,
+            "rate": rate, "every_ms": every_ms, "span": span,
+            "done": done, "held": done >= HELD * rate,
             "lateness": lateness, "missed": missed, "lost": lost, "doubled": doubled, "rows": rows.all,
-            "asked": sum(asked.values()), "outcomes": rows.outcomes, "samples": samples, "served": served,
-            "busy": busy, "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span,
-            "exit": status, "stopping": stopping,
+            "asked": sum(asked.values()), "outcomes": {**rows.outcomes, **rows.reasons},
+            "samples": samples, "served": served, "busy": busy,
+            "share": (samples[-1]["cpu"] - samples[0]["cpu"]) / span, "exit": status, "stopping": stopping,
         }
 
 
@@ -119,11 +120,12 @@ def section(options, run, tried):
         ("missed ticks", "0", f"{run['missed']:,}", run["missed"] == 0),
         ("resident memory, second fifth and last", f"grows < {FLAT:.0%}",
          f"{mebi(before)}, {mebi(after)} ({growth:+.1%})", growth < FLAT),
-        ("its slope in the last four fifths; peak", "", f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
+        ("its slope in the last four fifths; peak", "",
+         f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
         ("open files, threads: at the start, at the end", "",
          f"{start['fds']}, {start['threads']}; {end['fds']}, {end['threads']}", None),
-        ("CPU, of one core: probity, nginx, the whole machine", "",
-         f"{run['share']:.0%}, {run['served']:.0%}, {run['busy']:.0%}", None),
+        ("CPU, of one core: probity, nginx, all else on the machine", "",
+         f"{run['share']:.0%}, {run['served']:.0%}, {run['busy'] - run['share'] - run['served']:.0%}", None),
         ("CPU a probe, a request of nginx", "",
          f"{run['share'] / run['done'] * 1e6:.0f} us, {run['served'] / run['done'] * 1e6:.0f} us", None),
         ("exit code, time to stop", "0", f"{run['exit']}, {run['stopping']:.1f} s", run["exit"] == 0),
