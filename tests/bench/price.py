@@ -28,7 +28,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,6 @@ def main():
     first_light.need_tools()
     need_peers(options)
     options.floor = options.floor or build_floor()
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit("told to end"))
     with fleet.workplace("price", Site) as (folder, site):
         bench = Bench(options, duckdb, folder, site)
         bench.freeze_checks()
@@ -192,7 +190,6 @@ class Asked:
     requests: int = 0
     connections: int = 0
     resumed: int = 0
-
 
 
 def make_certificate(folder):
@@ -344,7 +341,7 @@ class Bench:
             known = samples[-1]["cpu"] + reaped(runner.process.pid)
             self.stop(case, runner)
         # After the last sample: what was still running, and the journal becomes Parquet.
-        after = of_children() - before - known
+        whole = of_children() - before
         rows = Rows(self.duckdb, runner)
         checks = f"read_parquet('{runner.data}/results/checks/*/*.parquet')"
         [(verdicts,)] = rows.query(f"SELECT count(*) FROM {checks} WHERE run_id IN (SELECT run_id FROM {rows.table})")
@@ -375,7 +372,8 @@ class Bench:
         lateness, missed = rows.lateness(began, ended)
         self.facts[case.name].append({
             "rate": probes / (ended - began), "p99": lateness[1], "missed": missed,
-            "served": served / probes * 1e6, "end": after / rows.all * 1e6, "kept": kept / probes,
+            "served": served / probes * 1e6, "end": (whole - known) / rows.all * 1e6, "kept": kept / probes,
+            "whole": whole / rows.all * 1e6,
             "down": rows.all - rows.outcomes.get("up", 0), "others": (busy - cpu - served) / (ended - began),
         })
 
@@ -411,10 +409,9 @@ def sections(options, bench):
         runs.append((case.name, f"{rate:,}/s", told(facts), facts["rate"] >= HELD * rate))
     runs.append(("rows, each once in nginx's log", "all", f"{bench.rows:,}", not bench.faults))
     runs.append(("versions", "", versions(options), None))
-    day = time.strftime("%Y-%m-%d", time.gmtime())
     of = f"minimum, median and maximum of {options.rounds} rounds"
     return [
-        (f"CPU of the client, user and system, us a request or probe; {of}; {day}", measured),
+        (f"CPU of the client, user and system, us a request or probe; {of}", measured),
         (f"Ratios of one round; {of}; aims are for the median", ratios),
         (f"Probity while it was measured, {options.seconds} s a round, three bundled checks, Parquet; medians", runs),
     ]
@@ -429,7 +426,8 @@ def told(facts):
     return (
         f"{facts['rate']:,.0f}/s, {facts['kept']:.0%} by kept connections, p99 lateness {millis(facts['p99'])}, "
         f"missed {facts['missed']:,.0f}, not up {facts['down']:,.0f}; nginx {facts['served']:.0f} us, "
-        f"others {facts['others']:.1f} cores; not in the price: {facts['end']:.1f} us to Parquet at the end"
+        f"others {facts['others']:.1f} cores; not in the price: {facts['end']:.1f} us to Parquet at the end; "
+        f"{facts['whole']:.1f} us a row of the whole run, start and end included"
     )
 
 
