@@ -136,6 +136,26 @@ def run_probity(options, folder, cases, duckdb):
     return {"rows": {row["target"]: row for row in rows}, "peak_kib": usage.ru_maxrss}
 
 
+def version(exporter):
+    told = subprocess.run([exporter, "--version"], capture_output=True, text=True)
+    return re.search(r"version ([0-9.]+)", told.stdout + told.stderr).group(1)
+
+
+def start(exporter, config, log):
+    """The exporter on a free port, which its log tells."""
+    command = [exporter, f"--config.file={config}", "--web.listen-address=127.0.0.1:0", "--timeout-offset=0"]
+    return subprocess.Popen(command, stderr=log.open("wb"))
+
+
+def listening(process, log):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", log.read_text()):
+            return f"http://{found.group(1)}"
+        time.sleep(0.02)
+    sys.exit("the exporter does not listen: " + log.read_text()[-2000:])
+
+
 class Theirs:
     """The exporter, asked once about each peer."""
 
@@ -150,12 +170,10 @@ class Theirs:
         config = folder / "blackbox.yml"
         # JSON is YAML.
         config.write_text(json.dumps({"modules": self.modules}))
-        told = subprocess.run([exporter, "--version"], capture_output=True, text=True)
-        self.version = re.search(r"version ([0-9.]+)", told.stdout + told.stderr).group(1)
-        command = [exporter, f"--config.file={config}", "--web.listen-address=127.0.0.1:0", "--timeout-offset=0"]
-        self.process = subprocess.Popen(command, stderr=(folder / "exporter.log").open("wb"))
+        self.version = version(exporter)
+        self.process = start(exporter, config, folder / "exporter.log")
         try:
-            self.url = self.listening(folder / "exporter.log")
+            self.url = listening(self.process, folder / "exporter.log")
             asked = [case for case in cases if case["name"] not in self.missing]
             with concurrent.futures.ThreadPoolExecutor(options.concurrency) as pool:
                 answers = pool.map(self.ask, asked)
@@ -165,14 +183,6 @@ class Theirs:
         finally:
             self.process.terminate()
             self.process.wait()
-
-    def listening(self, log):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if found := re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", log.read_text()):
-                return f"http://{found.group(1)}"
-            time.sleep(0.02)
-        sys.exit("the exporter does not listen: " + log.read_text()[-2000:])
 
     def ask(self, case):
         url, hostname = case["url"], None

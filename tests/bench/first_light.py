@@ -50,6 +50,7 @@ http {{
     default_type text/html;
     {locations}
   }}
+{servers}
 }}
 """
 
@@ -141,12 +142,12 @@ def make_targets(count):
     return pairs[:count]
 
 
-def start_nginx(folder, targets, log=LOG, locations=LOCATIONS):
+def start_nginx(folder, targets, log=LOG, locations=LOCATIONS, servers=""):
     listen = "\n".join(f"    listen {address}:{port};" for address, port in targets)
     connections = len(targets) + 8192
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = NGINX.format(
-        folder=folder, listen=listen, log=log, locations=locations,
+        folder=folder, listen=listen, log=log, locations=locations, servers=servers,
         connections=min(connections, most - 64), files=most,
     )
     (folder / "nginx.conf").write_text(text)
@@ -266,20 +267,29 @@ def read_rows(duckdb, folder):
 
 
 def run_wrk(options, targets):
-    address, port = targets[0]
-    command = [find_tool("wrk"), "-t2", "-c64", f"-d{options.wrk_seconds}s", "-H", "Connection: close"]
-    command += ["-H", "User-Agent: wrk", f"http://{address}:{port}/"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(wrk_command(targets[0], options.wrk_seconds), stdout=subprocess.PIPE, text=True)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    requests = int(re.search(r"(\d+) requests in", output).group(1))
-    errors = re.search(r"Socket errors: (.*)", output)
-    return {
-        "requests": requests,
+    told = wrk_told(output)
+    return told | {
         "cpu": usage.ru_utime + usage.ru_stime,
-        "per_second": requests / options.wrk_seconds,
-        "errors": errors.group(1) if errors else "none",
+        "per_second": told["requests"] / options.wrk_seconds,
+    }
+
+
+def wrk_command(target, seconds, headers=("Connection: close",)):
+    address, port = target
+    command = [find_tool("wrk"), "-t2", "-c64", f"-d{seconds}s", "-H", "User-Agent: wrk"]
+    command += [part for header in headers for part in ("-H", header)]
+    return [*command, f"http://{address}:{port}/"]
+
+
+def wrk_told(output):
+    errors = re.search(r"Socket errors: (.*)|(Non-2xx.*)", output)
+    return {
+        "requests": int(re.search(r"(\d+) requests in", output).group(1)),
+        "errors": errors.group(0) if errors else "none",
     }
 
 

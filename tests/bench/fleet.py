@@ -53,7 +53,7 @@ def arguments(parser):
 
 
 @contextlib.contextmanager
-def workplace(name):
+def workplace(name, make_site=None):
     """A temporary folder with a website; a request to end ends both in order."""
     for told in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(told, lambda *_: sys.exit("told to end"))
@@ -61,7 +61,7 @@ def workplace(name):
         folder = Path(place)
         # nginx's workers are another user.
         folder.chmod(0o755)
-        with contextlib.closing(Site(folder)) as site:
+        with contextlib.closing((make_site or Site)(folder)) as site:
             yield folder, site
 
 
@@ -74,8 +74,6 @@ class Site:
         (folder / "files").mkdir()
         locations = f"{first_light.LOCATIONS} location /files/ {{ root {folder}; }}"
         self.nginx = first_light.start_nginx(folder, self.sockets, LOG, locations)
-        children = Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children").read_text().split()
-        self.processes = [self.nginx.pid, *map(int, children)]
 
     def file(self, size):
         """The path of a file of so many bytes, at whose end is what the checks look for."""
@@ -91,7 +89,8 @@ class Site:
         return f"http://{address}:{port}{path}" + (f"?{number}" if number >= SOCKETS else "")
 
     def cpu(self):
-        return sum(map(cpu_seconds, self.processes))
+        # Its workers may come after its sockets.
+        return sum(map(cpu_seconds, with_children(self.nginx.pid)))
 
     def lines(self, offset=0):
         """How many requests the log has after an offset, at this moment, and where it ends."""
@@ -129,6 +128,12 @@ class Site:
         self.nginx.wait()
 
 
+def with_children(pid):
+    """A process and what it has started, by number."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
+
+
 def cpu_seconds(pid):
     """CPU that a process has taken, by its own clock: to the nanosecond, where /proc has hundredths."""
     # clock_getcpuclockid(3) of the system: the number of the process, inverted, above the kind of clock.
@@ -154,12 +159,12 @@ def write_targets(path, urls):
 class Runner:
     """One run of the program over one pipeline, sampled."""
 
-    def __init__(self, binary, folder, pipeline, data="data"):
-        """`pipeline` is its text; `folder` has its list."""
+    def __init__(self, binary, folder, pipeline, data="data", more=()):
+        """`pipeline` is its text; `folder` has its list; `more` are arguments."""
         (folder / "fleet.toml").write_text(pipeline)
         self.folder, self.data = folder, folder / data
         self.log = folder / "stderr"
-        command = [str(binary), "run", str(folder / "fleet.toml"), "--data", str(self.data), "--log-json"]
+        command = [str(binary), "run", str(folder / "fleet.toml"), "--data", str(self.data), "--log-json", *more]
         with (folder / "stdout").open("wb") as stdout, self.log.open("wb") as stderr:
             self.began, self.wall = time.monotonic(), time.time()
             self.process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
