@@ -48,9 +48,11 @@ pub(super) fn add_shown(facts: &mut TlsFacts, shown: &Shown) {
     let Some(leaf) = shown.chain.first() else { return };
     facts.ocsp_stapled = Some(shown.ocsp_stapled);
     facts.cert_sha256 = sha256_hex(leaf);
-    facts.cert_chain_not_after =
-        shown.chain.iter().take(MAX_CHAIN).filter_map(parse).map(|cert| not_after(&cert)).min();
-    let Some(leaf) = parse(leaf) else { return };
+    let leaf = parse(leaf);
+    let beyond = shown.chain.iter().take(MAX_CHAIN).skip(1).filter_map(parse);
+    let ends = leaf.iter().map(not_after).chain(beyond.map(|certificate| not_after(&certificate)));
+    facts.cert_chain_not_after = ends.min();
+    let Some(leaf) = leaf else { return };
     facts.cert_subject = Some(name_text(leaf.subject()));
     facts.cert_issuer = Some(name_text(leaf.issuer()));
     facts.cert_names = names(&leaf);
@@ -202,8 +204,9 @@ fn sha256_hex(bytes: &[u8]) -> Option<String> {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
     }
 }
 
