@@ -53,7 +53,8 @@ fn every_bundled_check_has_a_sample_that_is_right() {
     for entry in fs::read_dir(readme).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        if path.extension().is_some_and(|ending| ending == "wasm") {
+        // `together` is named by no pipeline: it has others as its parts.
+        if path.extension().is_some_and(|ending| ending == "wasm") && name != "together" {
             let text = sample(&["check", name]);
             is_valid(&format!("[[sources]]\ntargets = [\"https://shop.example/\"]\n{text}"));
         }
