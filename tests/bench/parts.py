@@ -30,9 +30,10 @@ PARTS = [
     ("checks: the instance, made and cleared away", "check-", r"instantiate|drop_in_place<wasmtime|deallocate|pagemap"),
     ("checks: waiting, waking", "check-", r"futex|nanosleep"),
     ("checks: calls and their host calls", "check-", ""),
-    ("TLS", "io", r"rustls|ring_core|HandshakeRecorder|add_shown"),
     ("dial: socket, connect", "io", r"dial::|TcpStream::connect|sys_socket|sys_connect"),
     ("HTTP: close", "io", r"sys_close|drop_in_place<hyper_util::rt::tokio::TokioIo"),
+    # hyper-rustls is in the way of every connection.
+    ("TLS", "io", r"(?<!hyper_)rustls|ring_core|HandshakeRecorder|add_shown"),
     ("HTTP: request, response, body", "io", r"hyper|http1|httparse|fetch::(link|exchange|body|wire)"),
     ("fetch besides", "io", r"fetch::"),
     ("schedule: whose turn, what landed", "io", r"Roster|Schedule|run::line|flight|JoinSet"),

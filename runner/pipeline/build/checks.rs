@@ -91,7 +91,9 @@ impl Workshop {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part.as_bytes());
         };
-        parts.iter().for_each(|part| add(part));
+        for part in parts {
+            add(part);
+        }
         for target in targets {
             let Target { name, url, labels, every } = &**target;
             add(name);
