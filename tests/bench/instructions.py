@@ -4,14 +4,18 @@
 The real program, built as for tests, runs `run --once` on two target lists against a canned server in a process of its
 own. Of each function of PATHS, with all it calls, the difference of the two runs, divided by the difference of the
 targets, is what one more target costs. These functions are chosen because they cost the same again, to some per mille:
-whole threads do not, nor does the making of a batch, since how many rows come together depends on the time that valgrind
-takes.
-One probe at a time, on one I/O thread, for the same reason. Counts do not depend on how busy the machine is; they depend
-on the compiler, so that with another rustc it is only told. valgrind fixes the CPU's features, so that another CPU
-changes nothing. Linux on x86-64 only.
+whole threads do not, nor does the making of a batch, since how many rows come together depends on the time that
+valgrind takes. One probe at a time, on one I/O thread, for the same reason. Counts do not depend on how busy the
+machine is; they depend on the compiler, so that with another rustc it is only told. valgrind fixes the CPU's features,
+so that another CPU changes nothing. Needs valgrind and cc. Linux on x86-64 only.
 
-Calls of checks are not counted: plugins are compiled in a process of their own, for the CPU as it really is, and
-valgrind does not know all of that code. `cargo bench --bench checks` times them.
+Three bundled checks are counted in a run of their own, by the call: what they do is code that the program makes, which
+is counted with the function that calls it. A first run compiles and freezes them into the data folder. It does so under
+valgrind too, so that the code is for the CPU that valgrind shows, and in the program itself, since valgrind does not
+follow into the process that plugins are otherwise compiled in: HIDE keeps the program from finding itself.
+
+Not counted: the journal, HTTPS, redirects, retries, the kernel. The baseline is of the dev profile, and says nothing
+about optimised code.
 
     tests/bench/instructions.py [--binary PATH] [--bless] [--profile] [--self-test]
 
@@ -35,6 +39,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = Path(__file__).with_suffix(".json")
+HIDE = Path(__file__).with_name("hide_exe.c")
 # So many that what differs from run to run, by the threads, is little beside them.
 FEW, MANY = 50, 450
 TOLERANCE = 0.10
@@ -48,20 +53,25 @@ PATHS = {
     "a row, sorted and taken out": "probity::sink::parquet::sort::Sorted::next_rows",
     "a row as Parquet": "probity::sink::parquet::encode::encode",
 }
+CHECKS, CHECKS_PATH = "probity::check::set::CheckSet::judge", "three frozen checks"
+# Frozen from the start. The limits are of time, which is long under valgrind.
+CHECKS_CONFIG = "[request]\ntimeout = \"1m\"\n\n" + "".join(
+    f'[[checks]]\nplugin = "{plugin}"\nisolation = "snapshot"\nlimits = {{ time = "10s" }}\n{config}\n'
+    for plugin, config in [
+        ("status", ""), ("latency", 'config = { max = "50s" }\n'), ("body", 'config = { contains = "xxx" }\n')])
 
 
 def answer(connection):
-    with connection:
+    # Whoever has all may be gone.
+    with connection, contextlib.suppress(OSError):
         seen = b""
         while b"\r\n\r\n" not in seen:
             some = connection.recv(4096)
             if not some:
                 return
             seen += some
-        # Whoever has all may be gone.
-        with contextlib.suppress(OSError):
-            connection.sendall(ANSWER)
-            connection.recv(1)
+        connection.sendall(ANSWER)
+        connection.recv(1)
 
 
 def serve():
@@ -103,22 +113,21 @@ def refuse_auxv():
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def counted(binary, folder, port, command, targets):
-    """Runs a command on so many targets, and returns callgrind's file."""
-    here = folder / f"{command[0]}-{targets}"
+def counted(binary, here, port, targets, checks="", data=None, preload=None, tool="callgrind"):
+    """Runs the program on so many targets, and returns callgrind's file."""
     here.mkdir()
     urls = "".join(f' "http://127.0.0.1:{port}/p{number:04}",\n' for number in range(targets))
     (here / "paths.toml").write_text(
-        f"default_checks = false\n\n[limits]\nconcurrency = 1\n\n[[sources]]\ntargets = [\n{urls}]\n\n"
+        f"default_checks = false\n\n[limits]\nconcurrency = 1\n\n[[sources]]\ntargets = [\n{urls}]\n\n{checks}"
         '[[sinks]]\ntype = "parquet"\npath = "out"\n')
     out = here / "callgrind"
     ran = subprocess.run(
-        ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", binary, *command, "--data", here,
-         here / "paths.toml"],
-        preexec_fn=refuse_auxv, cwd=here, env=os.environ | {"TOKIO_WORKER_THREADS": "1"}, capture_output=True, text=True,
-        timeout=600, check=False)
+        ["valgrind", "--quiet", f"--tool={tool}", *([f"--callgrind-out-file={out}"] if tool == "callgrind" else []),
+         binary, "run", "--once", "--log", "warn", "--data", data or here, here / "paths.toml"],
+        preexec_fn=refuse_auxv, cwd=here, capture_output=True, text=True, timeout=600, check=False,
+        env=os.environ | {"TOKIO_WORKER_THREADS": "1"} | ({"LD_PRELOAD": str(preload)} if preload else {}))
     if ran.returncode != 0 or f"{targets} up" not in ran.stdout + ran.stderr:
-        sys.exit(f"{command} ended with {ran.returncode}:\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
+        sys.exit(f"{targets} targets ended with {ran.returncode}:\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
     return out
 
 
@@ -134,11 +143,36 @@ def functions(out, inclusive):
     return costs
 
 
+def calls(out, function):
+    """How often a function was called."""
+    names, number, called = {}, 0, ""
+    for line in out.read_text().splitlines():
+        if line.startswith(("fn=", "cfn=")):
+            key, _, name = line.partition("=")[2].partition(" ")
+            name = names.setdefault(key, name)
+            if line[0] == "c":
+                called = name
+        elif line.startswith("calls=") and called == function:
+            number += int(line[6:].split()[0])
+    return number
+
+
+def measure_checks(binary, port, folder):
+    preload, data = folder / "hide_exe.so", folder / "data"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o", preload, HIDE, "-ldl"], check=True)
+    counted(binary, folder / "compile", port, 1, CHECKS_CONFIG, data, preload, tool="none")
+    out = counted(binary, folder / "checks", port, FEW, CHECKS_CONFIG, data, preload)
+    if calls(out, CHECKS) != FEW:
+        sys.exit(f"{CHECKS} was called {calls(out, CHECKS)} times for {FEW} targets: was it renamed, or inlined?")
+    return round(functions(out, "yes")[CHECKS] / FEW)
+
+
 def measure(binary, port, profile):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ran = [counted(binary, folder, port, ["run", "--once", "--log", "warn"], targets) for targets in (FEW, MANY)]
+        ran = [counted(binary, folder / f"{targets}", port, targets) for targets in (FEW, MANY)]
         costs = {inclusive: [functions(out, inclusive) for out in ran] for inclusive in ("yes", "no")}
+        checks = measure_checks(binary, port, folder)
     few, many = costs["yes"]
     # A gate must not pass by a changed name.
     for function in PATHS.values():
@@ -153,7 +187,8 @@ def measure(binary, port, profile):
                 print(f"| {each[function]:.0f} | `{function[:110]}` |")
         print()
     few, many = costs["yes"]
-    return {path: round((many[name] - few[name]) / (MANY - FEW)) for path, name in PATHS.items()}
+    found = {path: round((many[name] - few[name]) / (MANY - FEW)) for path, name in PATHS.items()}
+    return found | {CHECKS_PATH: checks}
 
 
 def build():
@@ -207,8 +242,9 @@ def main():
     arguments = parser.parse_args()
     if arguments.self_test:
         return self_test()
-    if not shutil.which("valgrind"):
-        sys.exit("valgrind is missing (apt-get install valgrind)")
+    for needed, package in (("valgrind", "valgrind"), ("cc", "gcc")):
+        if not shutil.which(needed):
+            sys.exit(f"{needed} is missing (apt-get install {package})")
     binary = (arguments.binary or build()).resolve()
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     found = measure(binary, serve(), arguments.profile)
