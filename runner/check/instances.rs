@@ -1,21 +1,18 @@
 //! Where one configured check gets the instance for a call from: a fresh one from its snapshot, a
 //! fresh one that is configured first, or one that was used before.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::compile::{Configuration, FreezeError};
 use super::component::{ConfigureError, Plugin};
 use super::contract::Template;
-use super::freezer::Freezable;
+use super::freezer::{Freezable, Patience};
 use super::limits::Limits;
 use super::sandbox::{self, Answer, Origin, Ready, Run};
 use super::set::CheckConfig;
 use super::trial;
 
-/// Calls of an `auto` check that are configured one by one before it is worth seconds of compilation
-/// to freeze it.
-pub(super) const CALLS_BEFORE_FREEZING: u32 = 100;
 /// Instances of all `reuse` checks together that may wait for their next call. Each holds a memory slot
 /// of the engine.
 const IDLE_MAX: usize = 48;
@@ -43,9 +40,7 @@ pub(super) struct Instances {
     limits: Limits,
     isolation: Isolation,
     frozen: OnceLock<Result<Template, FreezeError>>,
-    calls: AtomicU32,
-    /// Whether the freezer was asked.
-    is_asked: AtomicBool,
+    patience: Patience,
     idle: Mutex<Vec<Ready>>,
 }
 
@@ -65,8 +60,7 @@ impl Instances {
             limits,
             isolation,
             frozen: OnceLock::new(),
-            calls: AtomicU32::new(0),
-            is_asked: AtomicBool::new(false),
+            patience: Patience::default(),
             idle: Mutex::default(),
         };
         match isolation {
@@ -86,8 +80,8 @@ impl Instances {
         if let Some(template) = self.frozen() {
             return sandbox::run(engine, Origin::Frozen(template), run).0;
         }
-        if self.isolation == Isolation::Auto {
-            self.count_for_freezing();
+        if self.isolation == Isolation::Auto && self.frozen.get().is_none() {
+            self.patience.call(engine.freezer(), self);
         }
         sandbox::run(engine, self.plain(), run).0
     }
@@ -157,18 +151,6 @@ impl Instances {
             .map_err(|error| FreezeError::Snapshot(super::preflight::reason(&error)))?;
         trial::same(engine, self.plain(), Origin::Frozen(&template), self.limits)?;
         Ok(template)
-    }
-
-    fn count_for_freezing(self: &Arc<Self>) {
-        if self.frozen.get().is_some() || self.is_asked.load(Ordering::Relaxed) {
-            return;
-        }
-        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
-        if calls >= CALLS_BEFORE_FREEZING && !self.is_asked.swap(true, Ordering::Relaxed) {
-            let this: Arc<dyn Freezable> = Arc::<Self>::clone(self);
-            let is_taken = self.plugin.engine().freezer().ask(Arc::downgrade(&this));
-            self.is_asked.store(is_taken, Ordering::Relaxed);
-        }
     }
 
     fn run_reused(&self, run: Run<'_>) -> Answer {

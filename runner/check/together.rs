@@ -6,14 +6,11 @@
 //! deadline; whoever ends badly is called again in a sandbox of its own, so that no check's word depends on another's.
 //! Nothing is shared between responses, and nothing with plugins that are not ours.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
-
 use super::component::Plugin;
-use super::freezer::Freezable;
-use super::instances::{CALLS_BEFORE_FREEZING, Instances, Isolation};
+use super::freezer::{Freezable, Patience};
+use super::instances::{Instances, Isolation};
 use super::limits::Limits;
 use super::sandbox::Origin;
 use super::set::{CheckConfig, ConfiguredCheck};
@@ -29,9 +26,7 @@ pub(super) const MEMBER_FACT: &str = "probity.member";
 pub(super) struct Together {
     members: Vec<Arc<ConfiguredCheck>>,
     limits: Limits,
-    calls: AtomicU32,
-    /// Whether the freezer was asked.
-    is_asked: AtomicBool,
+    patience: Patience,
     /// Where the instances come from; none where it came to nothing.
     instances: OnceLock<Option<Arc<Instances>>>,
 }
@@ -51,13 +46,7 @@ impl Together {
         let alike = checks.iter().filter(may_share).filter(|check| check.spec().limits == limits);
         let members: Vec<_> = alike.cloned().collect();
         (members.len() > 1).then(|| {
-            Arc::new(Self {
-                members,
-                limits,
-                calls: AtomicU32::new(0),
-                is_asked: AtomicBool::new(false),
-                instances: OnceLock::new(),
-            })
+            Arc::new(Self { members, limits, patience: Patience::default(), instances: OnceLock::new() })
         })
     }
 
@@ -66,15 +55,7 @@ impl Together {
         if let Some(instances) = self.instances.get() {
             return instances.as_ref();
         }
-        if self.is_asked.load(Ordering::Relaxed) {
-            return None;
-        }
-        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
-        if calls >= CALLS_BEFORE_FREEZING && !self.is_asked.swap(true, Ordering::Relaxed) {
-            let this: Arc<dyn Freezable> = Arc::<Self>::clone(self);
-            let is_taken = self.members[0].plugin().engine().freezer().ask(Arc::downgrade(&this));
-            self.is_asked.store(is_taken, Ordering::Relaxed);
-        }
+        self.patience.call(self.members[0].plugin().engine().freezer(), self);
         None
     }
 
@@ -109,14 +90,9 @@ impl Together {
 
     /// The configuration of all of them, JSON text.
     fn configuration(&self) -> String {
-        #[derive(Serialize)]
-        struct Part<'a> {
-            plugin: &'a str,
-            config: &'a str,
-        }
-        let part = |check: &'_ Arc<ConfiguredCheck>| -> serde_json::Value {
-            let part = Part { plugin: &check.plugin().manifest().name, config: check.spec().config.expose() };
-            serde_json::json!(part)
+        let part = |check: &Arc<ConfiguredCheck>| {
+            let (plugin, config) = (&check.plugin().manifest().name, check.spec().config.expose());
+            serde_json::json!({ "plugin": plugin, "config": config })
         };
         serde_json::json!({ "checks": self.members.iter().map(part).collect::<Vec<_>>() }).to_string()
     }
