@@ -251,7 +251,7 @@ fn ticks_in(walk: Walk, every_ns: u64, span: Span) -> Option<i64> {
 
 /// The first moment of the grid at or after another, both in nanoseconds since the base.
 fn grid_from(walk: Walk, every_ns: u64, from: i64) -> i64 {
-    let first = phase::first_tick_ns(walk.hash % every_ns, every_ns, UnixNanos(walk.wall_ns));
+    let first = phase::first_tick_ns(phase::place_ns(walk.hash, every_ns), every_ns, UnixNanos(walk.wall_ns));
     let (first, every, from) = (i128::from(first), i128::from(every_ns), i128::from(from));
     let moment = from + (first - from).rem_euclid(every);
     i64::try_from(moment).unwrap_or(i64::MAX)

@@ -22,6 +22,9 @@ use crate::clock::Instant;
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 /// What lands so soon after other news is taken in with what comes after: the loop is not woken for each probe.
 const GRAIN: Duration = Duration::from_millis(1);
+/// So many probes start in a row; then those that fly have their turn. All that are due at once would else wait for each
+/// other at every step, and each would measure that.
+const STARTS_IN_A_ROW: u32 = 4;
 /// So many targets that are probed once may wait; then their sources wait.
 const ERRANDS: usize = 1_024;
 
@@ -35,6 +38,8 @@ pub(super) struct Line {
     flight: Flight,
     /// Until when nothing that lands is listened for.
     settles: Option<Instant>,
+    /// Probes that started since others had their turn.
+    started: u32,
     orders: mpsc::Receiver<Order>,
     stop: Stop,
 }
@@ -69,7 +74,8 @@ impl Line {
         let own = OwnPlaces::new(live.built.limits);
         let supplies = Supplies::new(Arc::clone(&stages), Arc::clone(&live.built.name), stop.clone());
         let flight = Flight::default();
-        let mut new = Self { stages, live, own, roster, supplies, flight, settles: None, orders, stop };
+        let mut new =
+            Self { stages, live, own, roster, supplies, flight, settles: None, started: 0, orders, stop };
         new.supplies.change(&new.live.built.supplies);
         new.merge(None);
         new
@@ -81,11 +87,17 @@ impl Line {
 
     /// The next probe, and its places; none when the run is over.
     pub(super) async fn next(&mut self) -> Option<(Arc<Probe>, Places)> {
+        if self.started >= STARTS_IN_A_ROW {
+            self.started = 0;
+            // Not before tokio has looked for what has come.
+            tokio::task::yield_now().await;
+        }
         let turn = loop {
             self.take_in().await?;
             let now = self.stages.clock.now();
             if let Some(turn) = self.roster.pop_due(now) {
                 self.settles = Some(now + GRAIN);
+                self.started += 1;
                 break turn;
             }
             if self.roster.is_over() && self.supplies.have_ended() {
@@ -139,6 +151,7 @@ impl Line {
 
     /// Waits until something happens. None when the run is over.
     async fn wait(&mut self) -> Option<()> {
+        self.started = 0;
         let now = self.stages.clock.now();
         let settles = self.settles.take().filter(|settles| *settles > now);
         let look = settles.unwrap_or(now + LOOK_AT_CLOCK);
