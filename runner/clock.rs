@@ -51,6 +51,11 @@ impl Clock {
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// Whether civil time follows tokio's clock.
+    pub fn is_simulated(&self) -> bool {
+        self.simulated.is_some()
+    }
+
     /// Monotonic time: for pace, deadlines and lengths.
     pub fn now(&self) -> Instant {
         Instant::now()

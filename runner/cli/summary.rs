@@ -22,6 +22,10 @@ pub(super) fn text(summary: &RunSummary, once: bool) -> String {
     if summary.missed > 0 {
         let _ = write!(out, "; {} ticks missed", summary.missed);
     }
+    if summary.lag.stalls > 0 {
+        let (times, longest) = (summary.lag.stalls, summary.lag.longest.as_millis());
+        let _ = write!(out, "\nthe runner was held up {times} times, for {longest} ms at most");
+    }
     let _ = write!(out, "\n{} rows and {} verdicts written", summary.rows, summary.verdicts);
     let _ = match summary.files {
         0 => write!(out, ", no file"),

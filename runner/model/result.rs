@@ -32,6 +32,8 @@ pub struct ProbeResult {
     pub is_final: bool,
     /// Whether the target was in a maintenance window when the probe was due.
     pub in_maintenance: bool,
+    /// Whether the runner's own I/O threads were held up meanwhile: its delays are in the phases.
+    pub runner_overloaded: bool,
     /// The method of the first request.
     pub method: http::Method,
     /// The sum of the attempt.

@@ -24,6 +24,7 @@ use crate::fetch::{
     Fetcher, FetcherConfig, raise_descriptor_limit,
 };
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
+use crate::telemetry::{Lag, LagWatch};
 
 /// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
 /// pipeline's `body_limit`.
@@ -93,6 +94,8 @@ pub struct Runner {
     faults: u64,
     /// The runner's state folder, until what checks remember has its place there.
     remember_in: Option<PathBuf>,
+    /// Tells how late the I/O threads are.
+    _lag: Option<LagWatch>,
     stop: Stop,
 }
 
@@ -152,6 +155,7 @@ impl Runner {
             once: options.once,
             seen: (!options.once).then(|| state.join("seen")),
             grace: options.grace,
+            lag: Lag::new(&options.clock),
             counters: RunCounters::default(),
             seq: AtomicI64::new(0),
             probe_seq: AtomicI64::new(0),
@@ -160,8 +164,21 @@ impl Runner {
         let left = Arc::new(options.limit.unwrap_or(u64::MAX).into());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
         let remember_in = Some(state);
-        let mut runner =
-            Self { options, allowed, stages, running, tasks, writers, left, faults: 0, remember_in, stop };
+        // A day of simulated time has millions of these moments, and no lag.
+        let lag = (!stages.clock.is_simulated()).then(|| stages.lag.watch());
+        let mut runner = Self {
+            options,
+            allowed,
+            stages,
+            running,
+            tasks,
+            writers,
+            left,
+            faults: 0,
+            remember_in,
+            _lag: lag,
+            stop,
+        };
         let begun = runner.change(pipelines, &[]).await;
         if let Some(error) = begun.into_iter().find_map(|changed| changed.merged.err()) {
             return Err(error);

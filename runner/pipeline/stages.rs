@@ -11,6 +11,7 @@ use crate::check::CheckPool;
 use crate::clock::Clock;
 use crate::fetch::Fetcher;
 use crate::model::{Outcome, ProbeResult};
+use crate::telemetry::Lag;
 
 /// What all pipelines of a runner share.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Stages {
     pub seen: Option<PathBuf>,
     /// How long probes in flight may go on when the end has come.
     pub grace: Duration,
+    /// Whether the I/O threads come to their turn.
+    pub lag: Lag,
     /// What happened so far.
     pub counters: RunCounters,
     /// The last row number given.

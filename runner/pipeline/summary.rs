@@ -8,6 +8,7 @@ use super::stages::Stages;
 use super::writers::End;
 use crate::model::Outcome;
 use crate::sink::{Missing, WriterCounters, WriterSummary};
+use crate::telemetry::LagSeen;
 
 /// What a run came to.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct RunSummary {
     pub by_outcome: [u64; Outcome::ALL.len()],
     /// Ticks that passed without a probe.
     pub missed: u64,
+    /// How often the runner itself was held up.
+    pub lag: LagSeen,
     /// Rows that are safe.
     pub rows: u64,
     /// Verdicts that are safe.
@@ -65,6 +68,7 @@ impl RunSummary {
             probes: stages.counters.probes(),
             by_outcome: Outcome::ALL.map(|outcome| stages.counters.of(outcome)),
             missed: stages.counters.missed(),
+            lag: stages.lag.seen(),
             lost,
             folders,
             ..self

@@ -100,6 +100,7 @@ impl BatchBuilder {
         columns.address_index.append_option(result.exchange.address_index.map(|index| index as i32));
         columns.is_final.append_value(result.is_final);
         columns.in_maintenance.append_value(result.in_maintenance);
+        columns.runner_overloaded.append_value(result.runner_overloaded);
         columns.missed.append_value(i32::try_from(result.missed).unwrap_or(i32::MAX));
         Ok(())
     }

@@ -117,6 +117,7 @@ pub(crate) fn empty(seq: i64) -> ProbeResult {
         attempt: 1,
         is_final: true,
         in_maintenance: false,
+        runner_overloaded: false,
         method: Method::GET,
         outcome: Outcome::Up,
         exchange: Arc::new(Exchange::default()),

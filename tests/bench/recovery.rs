@@ -233,6 +233,7 @@ fn result(seq: i64) -> ProbeResult {
         attempt: 1,
         is_final: true,
         in_maintenance: false,
+        runner_overloaded: false,
         method: Method::GET,
         outcome: Outcome::Up,
         exchange: Arc::new(exchange),

@@ -230,6 +230,7 @@ fn assert_stored(verdict: Verdict) -> Result<(), TestCaseError> {
         attempt: 1,
         is_final: true,
         in_maintenance: false,
+        runner_overloaded: false,
         method: http::Method::GET,
         outcome: judge(&seen.exchange, &verdicts),
         exchange: Arc::clone(&seen.exchange),

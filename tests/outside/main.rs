@@ -43,6 +43,7 @@ mod network;
 mod oauth;
 mod objects;
 mod openssl;
+mod overload;
 mod pipeline_tests;
 mod plugin_inspect;
 mod plugin_test;

@@ -54,9 +54,10 @@ fn a_target_keeps_its_place_in_the_interval_through_restarts() {
     run_until(&project, &server, 12);
     let rows = run_until(&project, &server, 12);
     for name in names {
-        // The promise of the formula: XXH3-64 of pipeline, a zero byte and the target's name.
+        // The promise of the formula: XXH3-64 of pipeline, a zero byte and the target's name, in whole 5 ms.
         let key = format!("shop\0{name}");
-        let phase_us = (twox_hash::XxHash3_64::oneshot(key.as_bytes()) % 1_000_000_000 / 1_000) as i64;
+        let phase_us =
+            (twox_hash::XxHash3_64::oneshot(key.as_bytes()) % 1_000_000_000 / 5_000_000 * 5_000) as i64;
         let of_target = rows.of_target(name);
         let later = of_target.iter().filter(|row| {
             let first = of_target.iter().filter(|other| other["run_id"] == row["run_id"]);

@@ -127,6 +127,7 @@ pub(crate) const PROBES: &[(&str, Kind)] = &[
     ("first_byte_us", Int64),
     ("transfer_us", Int64),
     ("total_us", Int64),
+    ("runner_overloaded", Bool),
     ("header_bytes", Int64),
     ("body_bytes", Int64),
     ("decoded_bytes", Int64),

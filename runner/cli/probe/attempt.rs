@@ -76,6 +76,7 @@ impl Attempt {
             pipeline,
             generation,
             in_maintenance: subject.maintenance.covers(started_at, &subject.target),
+            runner_overloaded: false,
             target: Arc::clone(&subject.target),
             scheduled_at: started_at,
             started_at,

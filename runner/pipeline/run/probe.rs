@@ -183,6 +183,7 @@ impl Probe {
             attempt: attempt.number,
             is_final,
             in_maintenance: attempt.in_maintenance,
+            runner_overloaded: stages.lag.was_overloaded(attempt.started),
             method: built.request.method().clone(),
             outcome,
             exchange,

@@ -23,6 +23,7 @@ use crate::pipeline::{
     PipelineFile, Places, RecordFolders, RunCounters, StopLevel, StopSwitch, Workshop, build,
 };
 use crate::sink::{Follower, FollowerSpec, OnFull, ResultBatch, Writer, WriterSpec};
+use crate::telemetry::Lag;
 
 /// Keeps the outcome, kind and target of each row.
 #[derive(Clone, Default)]
@@ -66,6 +67,7 @@ fn stages(grace: Duration) -> Arc<Stages> {
         once: false,
         seen: None,
         grace,
+        lag: Lag::new(&clock),
         counters: RunCounters::default(),
         seq: AtomicI64::new(0),
         probe_seq: AtomicI64::new(0),

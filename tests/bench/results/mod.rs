@@ -204,6 +204,7 @@ impl Iterator for Results {
             attempt: due.attempt,
             is_final,
             in_maintenance: site.pipeline.maintenance.contains(&hour),
+            runner_overloaded: false,
             method: Method::GET,
             outcome,
             exchange: Arc::new(exchange),
