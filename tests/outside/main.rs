@@ -64,6 +64,7 @@ mod stats;
 mod stop;
 mod storage;
 mod suspended;
+mod threads;
 mod timings;
 mod verify;
 
