@@ -20,6 +20,7 @@ mod stats;
 mod summary;
 mod table;
 mod test;
+mod threads;
 mod validate;
 mod verify;
 mod when;
@@ -30,6 +31,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 pub use exit::Exit;
+use threads::Work;
 
 use crate::telemetry::{LogOptions, start_log};
 
@@ -88,6 +90,27 @@ enum Command {
     Compile,
 }
 
+impl Command {
+    /// What it needs threads for; none where a few are enough, which it starts where they are needed.
+    fn work(&self) -> Option<Work> {
+        match self {
+            Self::Demo(_) | Self::Run(_) => Some(Work::Running),
+            Self::Validate(_)
+            | Self::Test(_)
+            | Self::Probe(_)
+            | Self::List(_)
+            | Self::Replay(_)
+            | Self::Plugin(_) => Some(Work::Compiling),
+            Self::Sample(_)
+            | Self::Explain(_)
+            | Self::Stats(_)
+            | Self::Verify(_)
+            | Self::Compact(_)
+            | Self::Compile => None,
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
@@ -117,6 +140,10 @@ pub fn main() -> Exit {
     };
     let level = line.log.log;
     start_log(LogOptions { level, json: line.log.log_json });
+    if let Some(error) = line.command.work().and_then(|work| threads::enough_for(work).err()) {
+        output::error(&format!("{:#}", anyhow::Error::new(error)));
+        return Exit::Failed;
+    }
     let done = match line.command {
         Command::Demo(args) => demo::demo(args),
         Command::Run(args) => run::run(args),

@@ -155,7 +155,7 @@ pub(super) struct Job {
     pub(super) runner: String,
     /// At most so many probes in flight; none means what the machine allows.
     pub(super) concurrency: Option<usize>,
-    /// Bytes that bodies in flight may take; none means the default.
+    /// Bytes that bodies in flight may take; none means what memory allows.
     pub(super) body_memory: Option<u64>,
     pub(super) canaries: Vec<Canary>,
     /// Where the pipelines' checks remember, if not in memory.

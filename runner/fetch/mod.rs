@@ -12,7 +12,8 @@
 //! `addresses` (every address of a name),
 //! `body` (reading with a cap), `budget` (memory for all bodies), `decode` (what compressed bytes stand for),
 //! `redirect` (where to next, and what may go there), `oauth` (a token first), `progress` (what is known so far),
-//! `classify` (which kind a failure is), `limits` (file descriptors), `retry` (whether there is another attempt),
+//! `classify` (which kind a failure is), `limits` (file descriptors), `memory` (what there is for all),
+//! `retry` (whether there is another attempt),
 //! `canaries` (whether a failure may be our own network's), `fuzz`
 //! (what holds whatever the other side sends).
 
@@ -41,6 +42,7 @@ mod oauth;
 mod progress;
 mod classify;
 mod limits;
+mod memory;
 mod retry;
 mod canaries;
 #[cfg(any(test, fuzzing))]
@@ -68,6 +70,7 @@ pub use self::config::{
 use self::dial::Chosen;
 use self::exchange::Outgoing;
 pub use self::limits::{DescriptorLimit, raise_descriptor_limit};
+pub use self::memory::MemoryLimit;
 pub use self::name_servers::{DnsServer, SystemDns};
 pub use self::oauth::OAuthSpec;
 use self::oauth::Token;

@@ -13,6 +13,7 @@ mod supply;
 mod supplies;
 mod roster;
 mod places;
+mod budgets;
 mod record;
 mod stages;
 mod secrets;

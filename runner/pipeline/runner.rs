@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::budgets::Budgets;
 use super::places::Places;
 use super::record::{RecordFolders, Recorder};
 use super::roster::{Left, Roster};
@@ -19,20 +20,12 @@ use super::writers::Writers;
 use super::{Built, Merged, RunSummary, Stop};
 use crate::check::{CheckPool, FileState, PoolError, PoolSettings};
 use crate::clock::{Clock, new_run_id};
-use crate::fetch::{
-    Canary, DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, DEFAULT_SPARE_CONNECTIONS, FetchSetupError,
-    Fetcher, FetcherConfig, raise_descriptor_limit,
-};
+use crate::fetch::{Canary, FetchSetupError, Fetcher, FetcherConfig};
 use crate::sink::{FollowerSpec, ResultSender, SinkError};
 use crate::telemetry::{Lag, LagWatch};
 
-/// The most probes in flight, whatever the limit of file descriptors: each may hold a body of its
-/// pipeline's `body_limit`.
-const MOST_IN_FLIGHT: usize = 10_000;
 /// How long records may be written after the last probe has ended, beside the sealing of files.
 const RECORD: Duration = Duration::from_secs(2);
-/// With fewer places than this, slow targets hold up the others.
-const FEW_IN_FLIGHT: usize = 256;
 /// How long writing what checks remember may take at the end: milliseconds, unless the disk hangs.
 const REMEMBER: Duration = Duration::from_secs(5);
 
@@ -48,9 +41,9 @@ pub struct RunnerOptions {
     pub once: bool,
     /// Only the first so many targets, counted over all pipelines.
     pub limit: Option<u64>,
-    /// At most so many probes in flight, over all pipelines; none means what the machine allows.
+    /// At most so many probes in flight, over all pipelines; none means what descriptors and memory allow.
     pub concurrency: Option<usize>,
-    /// Bytes that the bodies of all probes in flight may take; the fetcher's default without it.
+    /// Bytes that the bodies of all probes in flight may take; without it, what memory allows.
     pub body_memory: Option<u64>,
     /// Places that tell whether the runner's own network is there.
     pub canaries: Vec<Canary>,
@@ -84,8 +77,8 @@ pub enum StartError {
 /// A runner at work.
 pub struct Runner {
     options: RunnerOptions,
-    /// Probes in flight that the machine allows.
-    allowed: usize,
+    /// What the machine allows.
+    budgets: Budgets,
     stages: Arc<Stages>,
     running: BTreeMap<Arc<str>, Running>,
     tasks: JoinSet<()>,
@@ -121,23 +114,16 @@ impl Runner {
         options: RunnerOptions,
         stop: Stop,
     ) -> Result<Self, StartError> {
-        let allowed = raise_descriptor_limit().max_concurrency().min(MOST_IN_FLIGHT);
-        let in_flight = in_flight(options.concurrency, allowed);
+        let budgets = Budgets::of_machine(options.body_memory);
+        let in_flight = budgets.in_flight(options.concurrency);
         let run_id = new_run_id();
         // A run that ends by itself never waits for the lock of one that goes on.
         let name =
             if options.once { format!("{}-once-{run_id}", options.name) } else { options.name.clone() };
-        let body_memory = options.body_memory.unwrap_or(DEFAULT_BODY_MEMORY);
-        let fetching = FetcherConfig {
-            body_memory,
-            canaries: options.canaries.clone(),
-            // What a probe is counted with has room for both (`fetch/limits.rs`).
-            idle_connections: DEFAULT_IDLE_CONNECTIONS.min(allowed / 2),
-            spare_connections: DEFAULT_SPARE_CONNECTIONS.min(allowed / 2),
-            ..FetcherConfig::default()
-        };
+        let fetching = FetcherConfig { canaries: options.canaries.clone(), ..budgets.fetching() };
         let fetcher = Fetcher::new(&fetching).map_err(|error| StartError::Fetch(Arc::new(error)))?;
-        warn_of_limits(in_flight, &fetcher);
+        budgets.tell(options.concurrency);
+        warn_without_roots(&fetcher);
         let folders = RecordFolders {
             data: options.data.clone(),
             runner: options.name.clone(),
@@ -168,7 +154,7 @@ impl Runner {
         let lag = (!stages.clock.is_simulated()).then(|| stages.lag.watch());
         let mut runner = Self {
             options,
-            allowed,
+            budgets,
             stages,
             running,
             tasks,
@@ -189,7 +175,7 @@ impl Runner {
 
     /// At most so many probes in flight from now on; none means what the machine allows.
     pub fn limit_concurrency(&self, concurrency: Option<usize>) {
-        self.stages.places.resize(in_flight(concurrency, self.allowed));
+        self.stages.places.resize(self.budgets.in_flight(concurrency));
     }
 
     /// Brings in new generations and new pipelines, and ends those that are gone; all others go on
@@ -331,15 +317,8 @@ impl Changed {
     }
 }
 
-fn in_flight(wanted: Option<usize>, allowed: usize) -> usize {
-    wanted.map_or(allowed, |wanted| wanted.clamp(1, allowed))
-}
-
-/// Tells of what the machine lacks before rows tell of it one by one.
-fn warn_of_limits(in_flight: usize, fetcher: &Fetcher) {
-    if in_flight < FEW_IN_FLIGHT {
-        tracing::warn!(in_flight, "few probes can be in flight: raise the limit of open files (ulimit -n)");
-    }
+/// Tells that no certificate can be verified, before rows tell of it one by one.
+fn warn_without_roots(fetcher: &Fetcher) {
     if !fetcher.has_system_roots() {
         tracing::warn!(
             "this machine has no certificate authorities: https targets will be unknown (install \

@@ -42,7 +42,9 @@ config_table! {
     /// What holds for all pipelines, as far as they do not say otherwise.
     pub struct DefaultsText, "[defaults] of probity.toml" {
         /// How many probes may be in flight over the whole runner, at least 1. Without it, what the limit of
-        /// open files leaves room for, at most 10,000.
+        /// open files and a quarter of the memory leave room for, by three files and 256 KiB a probe, at most 10,000.
+        /// The memory is the least that a control group of the process (a container, a systemd unit) or the machine
+        /// has.
         concurrency: Option<Located<u64>>,
         /// How many probes may be in flight to one host and port, at least 1; a pipeline may say otherwise
         /// under `[limits]`.
@@ -53,7 +55,8 @@ config_table! {
         runner: Option<Located<String>>,
         /// What the bodies of all probes in flight may take in memory together, the first 64 KiB of each apart; at
         /// least 1 MiB. A longer body waits for its room; if it comes too late, the attempt is `unknown` with
-        /// `local_memory`. Without it, 256 MiB. A change takes a restart.
+        /// `local_memory`. Without it, a quarter of the memory, at most 256 MiB. A change takes a
+        /// restart.
         body_memory: Option<Located<ByteSize>>,
         /// Which addresses may be connected to: `"no_metadata"`, `"public_only"`, or a table with `allow` and
         /// `deny`; a pipeline may say otherwise under `[request]`.

@@ -82,7 +82,7 @@ type = "stdout"
     assert_eq!(server.count(), 0, "nothing is asked");
 }
 
-/// The promise of the formula: XXH3-64 of pipeline, a zero byte and the target's name.
+/// The promise of the formula: XXH3-64 of pipeline, a zero byte and the target's name, in whole 5 ms.
 #[test]
 fn a_target_is_due_at_its_phase() {
     let project = Project::with_pipeline(
@@ -94,7 +94,7 @@ fn a_target_is_due_at_its_phase() {
     for (target, every_ms) in targets.iter().zip([3_600_000_i64, 7_000]) {
         let key = format!("shop\0{}", target["target"].as_str().unwrap());
         let phase_ms =
-            twox_hash::XxHash3_64::oneshot(key.as_bytes()) % (every_ms as u64 * 1_000_000) / 1_000_000;
+            twox_hash::XxHash3_64::oneshot(key.as_bytes()) % (every_ms as u64 * 1_000_000) / 5_000_000 * 5;
         let due = unix_ms(target["due_at"].as_str().unwrap());
         assert_eq!(due.rem_euclid(every_ms), phase_ms as i64, "{target:?}");
         assert!((before..=before + every_ms + 120_000).contains(&due), "{target:?}");

@@ -38,6 +38,7 @@ mod hostile_routes;
 mod httpbin;
 mod list;
 mod lock;
+mod memory;
 #[path = "../hostile/network/mod.rs"]
 mod network;
 mod oauth;
@@ -65,6 +66,7 @@ mod stats;
 mod stop;
 mod storage;
 mod suspended;
+mod threads;
 mod timings;
 mod verify;
 
