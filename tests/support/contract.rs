@@ -127,7 +127,6 @@ pub(crate) const PROBES: &[(&str, Kind)] = &[
     ("first_byte_us", Int64),
     ("transfer_us", Int64),
     ("total_us", Int64),
-    ("runner_overloaded", Bool),
     ("header_bytes", Int64),
     ("body_bytes", Int64),
     ("decoded_bytes", Int64),
@@ -150,6 +149,7 @@ pub(crate) const PROBES: &[(&str, Kind)] = &[
     ("cert_chain_not_after", Time),
     ("checks_total", Int32),
     ("checks_failed", Int32),
+    ("runner_overloaded", Bool),
 ];
 
 /// `results/checks`: a row a verdict.

@@ -210,7 +210,6 @@ table! {
         first_byte_us: Length, "us", "from sending a request to the head of its response, summed over hops";
         transfer_us: Length, "us", "from the head of a response to the end of its body, summed over hops";
         total_us: Length, "us", "the whole attempt on the wire";
-        runner_overloaded: Flag, "", "whether the runner's own threads were held up for 20 ms or more meanwhile: its delays are in the phases";
         header_bytes: Long, "bytes", "head of the last response, on the wire";
         body_bytes: Long, "bytes", "body of the last response, before content decoding";
         decoded_bytes: Long, "bytes", "body of the last response, after content decoding";
@@ -233,6 +232,7 @@ table! {
         cert_chain_not_after: Time, "us since the Unix epoch, UTC", "earliest end of validity in the chain presented";
         checks_total: Int, "", "verdicts of the attempt";
         checks_failed: Int, "", "verdicts with status fail";
+        runner_overloaded: Flag, "", "whether the runner's own threads were held up for 20 ms or more meanwhile: its delays are in the phases";
     }
 }
 
