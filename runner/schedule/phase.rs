@@ -7,7 +7,7 @@
 //! runners of one pipeline probe at the same moments. It never changes.
 //!
 //! Why whole 5 ms: at a thousand probes a second five are due at once, instead of each for itself, and what the machine
-//! has to be woken for is shared by them: a probe costs a fifth less, and at five thousand a second a quarter.
+//! has to be woken for is shared by them. The longer a slot, the more wait for each other.
 
 use std::time::Duration;
 

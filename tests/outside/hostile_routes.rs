@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Project, Running, say_left_out};
+use crate::support::{Project, Running, say_left_out, wrapped};
 
 /// Makes the network: the loopback swallows what goes to 10.0.0.0/8, other networks are refused in their ways, and
 /// there is one local port.
@@ -38,10 +38,7 @@ fn in_own_network(command: &Command) -> Option<Command> {
     if !own(NETWORK).arg("true").output().is_ok_and(|output| output.status.success()) {
         return None;
     }
-    let mut wrapped = own(NETWORK);
-    wrapped.arg(command.get_program()).args(command.get_args());
-    wrapped.current_dir(command.get_current_dir().expect("the project's folder"));
-    Some(wrapped)
+    Some(wrapped(own(NETWORK), command))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::support::{Project, Running, say_left_out};
+use crate::support::{Project, Running, say_left_out, wrapped};
 
 const MIB: usize = 1 << 20;
 /// What the group may have, in bytes.
@@ -63,17 +63,8 @@ impl Group {
     /// `command` within the group.
     fn command(&self, command: &Command) -> Command {
         let mut inside = Command::new("sh");
-        inside
-            .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
-            .arg(self.folder.join("cgroup.procs"))
-            .arg(command.get_program())
-            .args(command.get_args())
-            .env_clear();
-        for (name, value) in command.get_envs() {
-            inside.env(name, value.unwrap_or_default());
-        }
-        inside.current_dir(command.get_current_dir().unwrap());
-        inside
+        inside.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.folder.join("cgroup.procs"));
+        wrapped(inside, command)
     }
 
     /// The most that was used, in MiB; with what the kernel would have taken back, such as cached files.

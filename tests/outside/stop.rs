@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::{LONG, Project, Row, Running, SIGINT, SIGTERM, Server, parquet_files};
+use crate::support::{LONG, Project, Row, Running, SIGINT, SIGTERM, Server, parquet_files, wrapped};
 
 /// The grace (`cli::run::GRACE`), with room for a loaded machine.
 const GRACE: Duration = Duration::from_secs(10);
@@ -181,9 +181,8 @@ fn a_single_run_that_is_stopped_says_what_it_left_out() {
         "[[sources]]\ntype = \"file\"\npath = \"many.txt\"\n[request]\ntimeout = \"5s\"\n",
     );
     project.write("pipelines/many.txt", targets);
-    let mut command = project.with_data(&["run", "--once"]);
-    few_files(&mut command);
-    let mut running = Running::start(command);
+    let command = project.with_data(&["run", "--once"]);
+    let mut running = Running::start(few_files(&command));
     running.until(LONG, "a request", || server.reached(1));
     running.signal(SIGTERM);
     let finished = running.wait(GRACE + ROOM).expect_code(1);
@@ -192,19 +191,8 @@ fn a_single_run_that_is_stopped_says_what_it_left_out() {
 }
 
 /// Lowers the limit of open files, so that few probes are in flight at once.
-fn few_files(command: &mut std::process::Command) {
-    let program = command.get_program().to_owned();
-    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+fn few_files(command: &std::process::Command) -> std::process::Command {
     let mut limited = std::process::Command::new("sh");
-    limited.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]).arg(program).args(arguments);
-    if let Some(folder) = command.get_current_dir() {
-        limited.current_dir(folder);
-    }
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(key, value),
-            None => limited.env_remove(key),
-        };
-    }
-    *command = limited;
+    limited.args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""]);
+    wrapped(limited, command)
 }

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::support::{Finished, LONG, Project, Running, SIGTERM, Server, leave_out, parquet_files};
+use crate::support::{Finished, LONG, Project, Running, SIGTERM, Server, leave_out, parquet_files, wrapped};
 
 const END: Duration = Duration::from_secs(30);
 
@@ -49,10 +49,8 @@ fn with_faults(test: &str, command: &Command, faults: &[&str]) -> Option<Command
         return None;
     }
     let mut traced = Command::new("strace");
-    traced.args(["-D", "-f", "-qq", "-o", "/dev/null"]).args(faults).arg(command.get_program());
-    traced.args(command.get_args()).current_dir(command.get_current_dir().unwrap()).env_clear();
-    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Some(traced)
+    traced.args(["-D", "-f", "-qq", "-o", "/dev/null"]).args(faults);
+    Some(wrapped(traced, command))
 }
 
 #[test]
@@ -183,10 +181,8 @@ fn d26_whatever_the_umask_nobody_else_may_read() {
     let project = busy(&server, "rotate = { every = \"1s\" }");
     let command = project.with_data(&["run", "--format", "json"]);
     let mut open = Command::new("sh");
-    open.args(["-c", "umask 000; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
-    open.current_dir(project.path()).env_clear();
-    open.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut running = Running::start(open);
+    open.args(["-c", "umask 000; exec \"$0\" \"$@\""]);
+    let mut running = Running::start(wrapped(open, &command));
     let published = || (!parquet_files(&project.results()).is_empty()).then_some(());
     running.until(LONG, "a published file", published);
     // While a journal is open, too.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::support::{LONG, Project, Running, SIGTERM, Server, say_left_out};
+use crate::support::{LONG, Project, Running, SIGTERM, Server, say_left_out, until, wrapped};
 
 /// Processes and threads that the user may have.
 const LIMITS: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 24, 28, 32, 40];
@@ -44,17 +44,13 @@ impl Limited {
     /// `command`, as this user, with so many processes and threads at most.
     fn command(&self, command: &Command, limit: u32) -> Command {
         let mut limited = Command::new("setpriv");
-        limited
-            .arg(format!("--reuid={}", self.user))
-            .args(["--clear-groups", "prlimit", &format!("--nproc={limit}"), "--"])
-            .arg(command.get_program())
-            .args(command.get_args())
-            .env_clear();
-        for (name, value) in command.get_envs() {
-            limited.env(name, value.unwrap_or_default());
-        }
-        limited.current_dir(command.get_current_dir().unwrap());
-        limited
+        limited.arg(format!("--reuid={}", self.user)).args([
+            "--clear-groups",
+            "prlimit",
+            &format!("--nproc={limit}"),
+            "--",
+        ]);
+        wrapped(limited, command)
     }
 }
 
@@ -80,7 +76,7 @@ fn try_run(limited: &Limited, project: &Project, limit: u32) -> Option<u32> {
     let command = project.with_data(&["run", "--format", "json"]);
     let mut running = Running::start(limited.command(&command, limit));
     let stdout = running.stdout_reader();
-    crate::support::until(LONG, "an end or a row", || {
+    until(LONG, "an end or a row", || {
         (!running.is_running() || stdout().contains("\"outcome\"")).then_some(())
     });
     running.signal(SIGTERM);

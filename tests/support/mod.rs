@@ -30,7 +30,7 @@ pub(crate) use bucket::{Bucket, Mood};
 pub(crate) use contract::{CHECKS, Kind, PROBES};
 pub(crate) use lines::unlike;
 pub(crate) use names::NameServer;
-pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM};
+pub(crate) use process::{Finished, Running, SIGINT, SIGKILL, SIGTERM, wrapped};
 pub(crate) use project::Project;
 pub(crate) use python::{Python, leave_out, python_or_leave_out, say_left_out};
 pub(crate) use rows::{Row, Rows, parquet_files, read_rows};

@@ -63,6 +63,14 @@ pub(crate) struct Finished {
     pub(crate) took: Duration,
 }
 
+/// `command` as the last arguments of `wrapper`, in the command's own folder and environment.
+pub(crate) fn wrapped(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    wrapper.current_dir(command.get_current_dir().expect("the project's folder")).env_clear();
+    wrapper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapper
+}
+
 impl Running {
     /// Starts `command`, its output captured.
     pub(crate) fn start(mut command: Command) -> Self {
