@@ -23,8 +23,9 @@ pub(super) fn text(summary: &RunSummary, once: bool) -> String {
         let _ = write!(out, "; {} ticks missed", summary.missed);
     }
     if summary.lag.stalls > 0 {
-        let (times, longest) = (summary.lag.stalls, summary.lag.longest.as_millis());
-        let _ = write!(out, "\nthe runner was held up {times} times, for {longest} ms at most");
+        let (stalls, longest) = (summary.lag.stalls, summary.lag.longest.as_millis());
+        let times = if stalls == 1 { "once".to_owned() } else { format!("{stalls} times") };
+        let _ = write!(out, "\nthe runner was held up {times}, for {longest} ms at most");
     }
     let _ = write!(out, "\n{} rows and {} verdicts written", summary.rows, summary.verdicts);
     let _ = match summary.files {

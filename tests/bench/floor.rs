@@ -3,6 +3,8 @@
 //! `cargo bench --bench floor -- fresh --targets FILE --requests 30000 --concurrency 64`, where a line of the file
 //! is an address with its port. `fresh` makes a connection for each request, `reuse` keeps one for each request that
 //! runs at the same time, `tls` makes one with a full handshake and verification (`--ca FILE`, `--name NAME`).
+//! `--rate N` begins N requests a second, in one go every 5 ms, as Probity does; without it each task asks again as soon
+//! as it has its answer, and the threads never sleep.
 //! Prints `{"requests": …, "cpu": …}`: seconds of CPU, user and system. `tests/bench/price.py` asks.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +17,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
@@ -29,6 +32,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+/// How often paced requests begin.
+const SLOT: Duration = Duration::from_millis(5);
+
 type Sender = SendRequest<Empty<Bytes>>;
 
 struct Plan {
@@ -37,6 +43,8 @@ struct Plan {
     targets: Vec<SocketAddr>,
     requests: usize,
     concurrency: usize,
+    /// Requests a second, of both threads together.
+    rate: Option<f64>,
     begun: AtomicUsize,
 }
 
@@ -48,8 +56,10 @@ fn main() {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let work = (0..plan.concurrency.div_ceil(2)).map(|_| Arc::clone(&plan).work());
-                    let mut tasks: JoinSet<()> = work.collect();
+                    let mut tasks = match plan.rate {
+                        Some(rate) => plan.pace(rate / 2.0).await,
+                        None => (0..plan.concurrency.div_ceil(2)).map(|_| Arc::clone(&plan).work()).collect(),
+                    };
                     while let Some(ended) = tasks.join_next().await {
                         ended.unwrap();
                     }
@@ -73,6 +83,7 @@ impl Plan {
             targets: targets.lines().map(|line| line.parse().unwrap()).collect(),
             requests: must("--requests").parse().unwrap(),
             concurrency: must("--concurrency").parse().unwrap(),
+            rate: argument("--rate").map(|rate| rate.parse().unwrap()),
             begun: AtomicUsize::new(0),
         }
     }
@@ -85,15 +96,38 @@ impl Plan {
 
     async fn work(self: Arc<Self>) {
         while let Some(address) = self.next() {
-            let stream = TcpStream::connect(address).await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            match &self.tls {
-                Some((connector, name)) => {
-                    let stream = connector.connect(name.clone(), stream).await.unwrap();
-                    self.ask(address, TokioIo::new(stream)).await;
-                }
-                None => self.ask(address, TokioIo::new(stream)).await,
+            self.ask_afresh(address).await;
+        }
+    }
+
+    /// Begins requests at a rate, each in a task, and returns those that still run when there are enough.
+    async fn pace(self: &Arc<Self>, rate: f64) -> JoinSet<()> {
+        let (mut tasks, mut due) = (JoinSet::new(), 0.0);
+        let mut slots = tokio::time::interval(SLOT);
+        loop {
+            slots.tick().await;
+            due += rate * SLOT.as_secs_f64();
+            while due >= 1.0 {
+                let Some(address) = self.next() else { return tasks };
+                let plan = Arc::clone(self);
+                tasks.spawn(async move { plan.ask_afresh(address).await });
+                due -= 1.0;
             }
+            while let Some(ended) = tasks.try_join_next() {
+                ended.unwrap();
+            }
+        }
+    }
+
+    async fn ask_afresh(&self, address: SocketAddr) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        match &self.tls {
+            Some((connector, name)) => {
+                let stream = connector.connect(name.clone(), stream).await.unwrap();
+                self.ask(address, TokioIo::new(stream)).await;
+            }
+            None => self.ask(address, TokioIo::new(stream)).await,
         }
     }
 

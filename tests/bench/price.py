@@ -5,8 +5,9 @@
 
 The website is nginx on this machine. Everything is measured once a round, one after the other, and ratios are of one
 round, so that a machine that is slower for a while is so for both sides. `w` is a request of wrk with
-`Connection: close`, measured three times a round. The floor is hyper alone (tests/bench/floor.rs), the peers are other
-clients that judge status and body too (tests/bench/peers.py). Probity is measured while it probes at a steady rate;
+`Connection: close`, measured three times a round. The floor is hyper alone (tests/bench/floor.rs): as fast as it can,
+and at the rates of Probity, which costs more, since threads and caches go cold between the requests. The peers are other
+clients, as fast as they can, that judge status and body too (tests/bench/peers.py). Probity is measured while it probes at a steady rate;
 what it does at its end is told apart. nginx's log counts what was really asked, how many connections that took, and
 whether a TLS session was resumed.
 
@@ -90,9 +91,12 @@ RATIOS = (
     ("HTTP, fresh / blackbox_exporter", FRESH.name, "blackbox", 0.08),
     ("HTTP, fresh / requests", FRESH.name, "requests", None),
     ("HTTP, fresh / hyper", FRESH.name, "floor fresh", None),
+    ("HTTP, fresh / hyper at its rate", FRESH.name, "paced fresh", None),
+    ("HTTPS / hyper and rustls at its rate", TLS.name, "paced tls", None),
     ("HTTP, reuse / hyper", REUSE.name, "floor reuse", None),
     ("HTTP, fresh, no checks / w", BARE.name, "w", None),
     ("hyper, fresh / w", "floor fresh", "w", None),
+    ("hyper, fresh, at a rate / w", "paced fresh", "w", None),
 )
 TITLES = {
     "w": "w: wrk, `Connection: close`",
@@ -100,6 +104,8 @@ TITLES = {
     "floor fresh": "hyper, fresh",
     "floor reuse": "hyper, kept connections",
     "floor tls": "hyper and rustls, full handshake",
+    "paced fresh": "hyper, fresh, at the rate of Probity",
+    "paced tls": "hyper and rustls, full handshake, at the rate of Probity",
     "blackbox": "blackbox_exporter",
     "requests": "requests, threads",
     "aiohttp": "aiohttp, uvloop",
@@ -274,11 +280,12 @@ class Bench:
 
     def round(self, number):
         steps = [
-            self.wrk, lambda: self.floor("fresh", 30_000), lambda: self.ours(FRESH),
+            self.wrk, lambda: self.floor("fresh", 30_000), lambda: self.paced("fresh", FRESH), lambda: self.ours(FRESH),
             lambda: self.peer("pycurl", 20_000), lambda: self.peer("blackbox", 4_000),
             lambda: self.ours(REUSE), lambda: self.floor("reuse", 60_000), self.wrk_kept,
             self.wrk, lambda: self.ours(BARE), lambda: self.peer("aiohttp", 8_000),
-            lambda: self.peer("requests", 2_000), lambda: self.floor("tls", 4_000), lambda: self.ours(TLS), self.wrk,
+            lambda: self.peer("requests", 2_000), lambda: self.floor("tls", 4_000), lambda: self.paced("tls", TLS),
+            lambda: self.ours(TLS), self.wrk,
         ]
         # Every other round backwards, so that nothing always follows the same.
         for step in steps[:: -1 if number % 2 else 1]:
@@ -318,12 +325,16 @@ class Bench:
         self.saw(name, told["requests"], is_fresh, 64)
         return cpu, told["requests"]
 
-    def floor(self, mode, requests):
+    def paced(self, mode, case):
+        rate = self.options.rate_of(case)
+        self.floor(mode, 5 * rate, "paced", ["--rate", rate])
+
+    def floor(self, mode, requests, kind="floor", more=()):
         targets = self.folder / ("tls.txt" if mode == "tls" else "plain.txt")
         command = [self.options.floor, mode, "--targets", targets, "--requests", requests, "--concurrency", 64]
-        told = json.loads(output_of([*command, "--ca", self.folder / "ca.pem", "--name", NAME]))
-        self.saw(f"floor {mode}", requests, mode != "reuse")
-        self.price(f"floor {mode}", told["cpu"], told["requests"])
+        told = json.loads(output_of([*command, "--ca", self.folder / "ca.pem", "--name", NAME, *more]))
+        self.saw(f"{kind} {mode}", requests, mode != "reuse")
+        self.price(f"{kind} {mode}", told["cpu"], told["requests"])
 
     def peer(self, name, requests):
         if self.options.no_peers:

@@ -3,6 +3,7 @@
 
     cargo build --release && tests/bench/sustained.py
     tests/bench/sustained.py --search          # first looks, in short runs, for the highest rate that is held
+    tests/bench/sustained.py --soak            # ten million probes at 5,000 a second: does anything grow?
 
 The website is nginx on the same cores, so that both share them; its share is told. Its access log is the second
 witness for lost and doubled rows. Ten thousand sockets are probed at an interval that makes the rate.
@@ -23,6 +24,11 @@ from fleet import Rows, Runner, mebi, millis, pipeline_text, workplace, write_ta
 AIM = 8_000
 # The search stops where two rates are so close.
 STEP = 500
+# Probes of a soak, and their rate: one that leaves the machine some air.
+SOAK, SOAK_RATE = 10_000_000, 5_000
+# What memory, open files and threads may be away from level, from the second fifth of a soak to its last.
+LEVEL = 0.02
+LEVELS = (("rss_kib", "resident memory"), ("fds", "open files"), ("threads", "threads"))
 # A run that begins fewer of its probes than this does not hold its rate.
 HELD = 0.99
 # Growth of the resident memory from the second fifth of a run to the last that counts as none.
@@ -35,13 +41,16 @@ def main():
     parser.add_argument("--seconds", type=int, default=300, help="how long it is held (300)")
     parser.add_argument("--search", action="store_true", help="look for the highest rate that is held, and hold that")
     parser.add_argument("--search-seconds", type=int, default=20, help="how long a run of the search is (20)")
+    parser.add_argument("--soak", action="store_true", help=f"{SOAK:,} probes at {SOAK_RATE:,} a second")
     parser.add_argument("--checks", type=int, choices=fleet.CHECKS, default=3, help="bundled checks (3)")
     options, duckdb = fleet.arguments(parser)
+    if options.soak:
+        options.rate, options.seconds = SOAK_RATE, SOAK / SOAK_RATE
     with workplace("sustained") as (folder, site):
         bench = Bench(options, duckdb, folder, site)
         rate = bench.search() if options.search else options.rate
         run = bench.run(rate, options.seconds)
-    fleet.report("sustained", options, [section(options, run, bench.tried)])
+    fleet.report("soak" if options.soak else "sustained", options, [section(options, run, bench.tried)])
     return 1 if bench.faults else 0
 
 
@@ -106,13 +115,14 @@ def cores_busy():
 
 def section(options, run, tried):
     samples = run["samples"]
+    aim = SOAK_RATE if options.soak else AIM
     before, after = (fifth(samples, "rss_kib", at) for at in (1, 4))
     growth = after / before - 1
-    minute = slope(samples) * 60
+    minute = slope(samples[len(samples) // 5 :], "rss_kib") * 60
     start, end = samples[0], samples[-1]
     lines = [
-        ("probes a second", f"≥ {AIM:,}", f"{run['done']:,.0f} of {run['rate']:,.0f} for {run['span']:.0f} s",
-         run["held"] and run["rate"] >= AIM * HELD),
+        ("probes a second", f"≥ {aim:,}", f"{run['done']:,.0f} of {run['rate']:,.0f} for {run['span']:.0f} s",
+         run["held"] and run["rate"] >= aim * HELD),
         ("rows, requests in nginx's log, rows lost, rows doubled", "0, 0",
          f"{run['rows']:,}, {run['asked']:,}, {run['lost']}, {run['doubled']}", not (run["lost"] or run["doubled"])),
         ("outcomes", "", ", ".join(f"{name} {count:,}" for name, count in sorted(run["outcomes"].items())), None),
@@ -120,6 +130,7 @@ def section(options, run, tried):
         ("missed ticks", "0", f"{run['missed']:,}", run["missed"] == 0),
         ("resident memory, second fifth and last", f"grows < {FLAT:.0%}",
          f"{mebi(before)}, {mebi(after)} ({growth:+.1%})", growth < FLAT),
+        *(level(samples, key, title) for key, title in LEVELS if options.soak),
         ("its slope in the last four fifths; peak", "",
          f"{minute / 1024:+.2f} MiB a minute; {mebi(end['peak_kib'])}", None),
         ("open files, threads: at the start, at the end", "",
@@ -140,16 +151,24 @@ def section(options, run, tried):
     return title, lines
 
 
+def level(samples, key, title):
+    """A line that says whether something stays level: its trend over the last four fifths, beside its mean."""
+    late = samples[len(samples) // 5 :]
+    values = [one[key] for one in late]
+    trend = slope(late, key) * (late[-1]["at"] - late[0]["at"]) / statistics.mean(values)
+    span = f"{min(values):,} to {max(values):,}{' KiB' if key == 'rss_kib' else ''}"
+    return f"{title}, trend over the last four fifths", f"± {LEVEL:.0%}", f"{trend:+.2%} ({span})", abs(trend) <= LEVEL
+
+
 def fifth(samples, key, number):
     """The median in one fifth of a run."""
     size = max(len(samples) // 5, 1)
     return statistics.median(one[key] for one in samples[number * size : (number + 1) * size] or samples[-1:])
 
 
-def slope(samples):
-    """KiB a second by which resident memory grows once the first fifth is over."""
-    late = samples[len(samples) // 5 :]
-    return statistics.linear_regression([one["at"] for one in late], [one["rss_kib"] for one in late]).slope
+def slope(samples, key):
+    """By how much something grows in a second."""
+    return statistics.linear_regression([one["at"] for one in samples], [one[key] for one in samples]).slope
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ pub(super) type Freed = (Option<u32>, bool);
 impl Flight {
     /// Starts a probe.
     pub(super) fn start(&mut self, probe: Arc<Probe>, task: impl Future<Output = Landed> + Send + 'static) {
-        let handle = self.tasks.spawn(task);
+        // Boxed: it is thousands of bytes, which a task of its own size would have moved several times.
+        let handle = self.tasks.spawn(Box::pin(task));
         self.probes.insert(handle.id(), probe);
     }
 
