@@ -19,9 +19,11 @@ use super::ticker::{Ticker, Ticking};
 
 /// Instances at one time: one for each check thread, the others for loading. They cost nothing ahead.
 const INSTANCES: u32 = 512;
-/// Memory slots, 37 GiB of address space. Many more than calls at one time: a slot keeps the image of
-/// the plugin that it held last, and to give it another costs more than the call itself.
-const MEMORIES: u32 = 128;
+/// Memory slots, 54 GiB of address space: two for each of up to 64 check threads (one holds the instance that checks of a
+/// response share, also while another check runs in its own), 48 for idle `reuse` instances, 16 for loading. On most
+/// machines many more than calls at one time: a slot keeps the image of the plugin that it held last, and to give it
+/// another costs more than the call itself.
+const MEMORIES: u32 = 192;
 /// Bytes of a slot that are reset by copying instead of by a system call.
 const KEEP_RESIDENT: usize = 256 << 10;
 /// Address space kept free behind each slot, so that most bounds checks can be left out.

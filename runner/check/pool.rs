@@ -21,7 +21,7 @@ use crate::clock::{Clock, Instant, thread_cpu_time};
 /// The native stack of a check thread, in bytes: the guest's 512 KiB lie on it, with our frames.
 const THREAD_STACK_BYTES: usize = 4 << 20;
 
-/// Threads at most: each of them needs a memory slot of the engine, and loading needs some too.
+/// Threads at most: each of them needs two memory slots of the engine (`MEMORIES` there).
 const THREADS_MAX: usize = 64;
 
 /// So many pipelines have places at once before those of idle ones are forgotten.
@@ -36,7 +36,8 @@ const NAP_ENDS_AT: usize = 32;
 const EMPTY_NAPS: u32 = 4;
 /// Answers that a thread holds back to give them out together, at most.
 const ANSWERS_HELD: usize = 16;
-/// No answer is held back while a pipeline's checks are at it that take longer than this.
+/// No answer is held back while checks are at it whose pipeline takes longer than this for an exchange, as far as is
+/// known, or of which nothing is known yet.
 const QUICK: Duration = Duration::from_micros(250);
 
 /// How many threads, how long a line.
@@ -164,7 +165,9 @@ impl CheckPool {
 
     /// Has an attempt judged by the checks of its pipeline.
     ///
-    /// Ends at the deadline, whatever the checks do: what they have not said by then is an error.
+    /// Ends at the deadline, whatever the checks do: what they have not said by then is an error. Some milliseconds
+    /// later, where a thread has begun by then; longer only where an exchange before it, of a pipeline that is quick
+    /// else, takes very long.
     /// Waits for a place in the pipeline's line where there is none; the wait counts.
     pub fn judge(
         &self,
@@ -284,11 +287,21 @@ impl Shared {
 
     /// Takes note of a job that is done, and gives the next one, if there is one.
     fn next(&self, done: Option<(Served, Option<Duration>)>) -> Option<(Served, Job)> {
-        let mut queue = lock(&self.queue);
-        if let Some((served, used)) = done {
-            queue.jobs.done(served, used);
+        let (next, has_called) = {
+            let mut queue = lock(&self.queue);
+            if let Some((served, used)) = done {
+                queue.jobs.done(served, used);
+            }
+            let next = queue.jobs.pop();
+            // What came while this thread napped called nobody. It does not wait behind what takes long.
+            let is_slow = next.as_ref().is_some_and(|(served, _)| !is_quick(served));
+            let has_called = is_slow && queue.jobs.waiting() > 0 && queue.call_sleeper();
+            (next, has_called)
+        };
+        if has_called {
+            self.arrived.notify_one();
         }
-        queue.jobs.pop()
+        next
     }
 
     /// Waits for work. False when the pool stops.
@@ -327,7 +340,7 @@ impl Shared {
             let mut before = thread_cpu_time();
             while let Some((served, job)) = self.next(done.take()) {
                 rests.had_work();
-                if answers.len() >= ANSWERS_HELD || served.charged() > QUICK {
+                if answers.len() >= ANSWERS_HELD || !is_quick(&served) {
                     give(&mut answers);
                 }
                 let answer = self.judge(job);
@@ -369,6 +382,11 @@ impl Shared {
     }
 }
 
+/// Whether an exchange is one of a pipeline that is known to be quick.
+fn is_quick(served: &Served) -> bool {
+    !served.charged().is_zero() && served.charged() <= QUICK
+}
+
 /// A judgement, and who waits for it.
 type Answer = (oneshot::Sender<Judgement>, Judgement);
 
@@ -394,12 +412,17 @@ impl Queue {
         if self.napping > 0 {
             return (self.jobs.waiting() == NAP_ENDS_AT).then_some(Wakes::Napper);
         }
+        self.call_sleeper().then_some(Wakes::Sleeper)
+    }
+
+    /// Counts a thread that sleeps as called, if there is one.
+    fn call_sleeper(&mut self) -> bool {
         if self.asleep == 0 {
-            return None;
+            return false;
         }
         self.asleep -= 1;
         self.called += 1;
-        Some(Wakes::Sleeper)
+        true
     }
 }
 

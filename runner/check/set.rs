@@ -365,7 +365,10 @@ impl CheckSet {
         };
         // Only for a whole response: else few are called.
         let sharing = self.together.as_ref().filter(|_| observed.exchange.failure.is_none());
-        let sharing = sharing.and_then(|sharing| Some((sharing.instances()?, sharing.member(check)?)));
+        let sharing = sharing.and_then(|sharing| {
+            let member = sharing.member(check)?;
+            Some((sharing.instances()?, member))
+        });
         let call = || {
             if let Some((instances, member)) = sharing {
                 let answer = instances.run_shared(run(key.clone(), Some(member)), shared);

@@ -1,8 +1,8 @@
 //! Several bundled checks of a pipeline in one sandbox: a response gets one fresh instance for all of them, whose making
 //! and clearing away costs several times what the checks do in it.
 //!
-//! The plugin `together` has these checks as parts, and is frozen with all their configurations, in the background and
-//! as late as a check that is frozen by itself. Each call is still one check's, with its own limits, report, memory and
+//! The plugin `together` has these checks as parts, and is frozen with all their configurations, in the background, after
+//! a hundred calls of them all. Each call is still one check's, with its own limits, report, memory and
 //! deadline; whoever ends badly is called again in a sandbox of its own, so that no check's word depends on another's.
 //! Nothing is shared between responses, and nothing with plugins that are not ours.
 
@@ -32,7 +32,7 @@ pub(super) struct Together {
 }
 
 impl Together {
-    /// Those of a set; none where fewer than two may share.
+    /// Those of a set that may share and have the same limits: the most there are. None where these are fewer than two.
     pub(super) fn of(checks: &[Arc<ConfiguredCheck>]) -> Option<Arc<Self>> {
         let may_share = |check: &&Arc<ConfiguredCheck>| {
             let plugin = check.plugin();
@@ -42,15 +42,19 @@ impl Together {
                 && spec.isolation == Isolation::Auto
                 && !spec.config.has_secrets()
         };
-        let limits = checks.iter().find(may_share)?.spec().limits;
-        let alike = checks.iter().filter(may_share).filter(|check| check.spec().limits == limits);
-        let members: Vec<_> = alike.cloned().collect();
+        let sharing: Vec<_> = checks.iter().filter(may_share).collect();
+        let alike =
+            |limits: Limits| sharing.iter().copied().filter(move |check| check.spec().limits == limits);
+        let all_limits = sharing.iter().map(|check| check.spec().limits);
+        // Backwards, since the last of equals is taken.
+        let limits = all_limits.rev().max_by_key(|limits| alike(*limits).count())?;
+        let members: Vec<_> = alike(limits).cloned().collect();
         (members.len() > 1).then(|| {
             Arc::new(Self { members, limits, patience: Patience::default(), instances: OnceLock::new() })
         })
     }
 
-    /// Where the instance for the next response comes from; none before it is ready.
+    /// Where the instance for the next response comes from; none before it is ready. To be asked for once a call.
     pub(super) fn instances(self: &Arc<Self>) -> Option<&Arc<Instances>> {
         if let Some(instances) = self.instances.get() {
             return instances.as_ref();

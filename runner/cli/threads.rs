@@ -18,8 +18,10 @@ pub(super) enum Work {
 const RUNNING_PER_CPU: usize = 3;
 /// Threads of a runner beside: the engine's ticker, the freezer, what checks remember, the watcher of files, the writer
 /// with its converter and its syncs, the recorder (8); two at the compiler's pipes, its process and the ticker there
-/// (4); work on files that blocks, of which a reload and the end have several (4).
-const RUNNING_BESIDE: usize = 16;
+/// (4); work on files that blocks, of which a reload and the end have several (4); what pipelines add, which is not
+/// read yet: one for each sink beside Parquet, a bucket and `stdin`, three for each further folder of results (8, where
+/// more of these are in use it is a reserve no more).
+const RUNNING_BESIDE: usize = 24;
 /// Threads a CPU of the other commands: one for I/O, one of the compiler's process.
 const COMPILING_PER_CPU: usize = 2;
 /// Threads of these beside: two tickers, two at the compiler's pipes, its process, work that blocks, one to spare.

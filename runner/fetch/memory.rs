@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::DEFAULT_BODY_MEMORY;
 
-/// What a probe in flight takes at most, its body beyond the first 64 KiB apart, in bytes: those 64 KiB, hyper's buffer
-/// of up to 128 KiB (`BUFFER_BEYOND_HEAD` and `header_limit`), its task of 8 KiB, and what the kernel has for its
-/// socket. Measured with 500 to 1,500 bodies of 1 MiB that wait for their room: 165 to 230 KiB resident, and some 60 KiB
-/// of sockets.
+/// What a probe in flight takes where its body waits for room, about, in bytes, the body beyond the first 64 KiB apart:
+/// those 64 KiB, hyper's buffer of up to 128 KiB (`BUFFER_BEYOND_HEAD` and the default `header_limit`), its task of
+/// 8 KiB, and what the kernel has for its socket. Measured with 500 to 1,500 bodies of 1 MiB that wait, over HTTP/1:
+/// 165 to 230 KiB resident, and some 60 KiB of sockets, of which the reserve of a half has room for what is above.
+/// A `header_limit` of 1 MiB, or HTTP/2 with its window of 256 KiB, may take more: set `concurrency` there.
 const PROBE_BYTES: u64 = 256 << 10;
 /// This part of the memory goes to the bodies, and the same again to the probes in flight. The rest is for the engine,
 /// the targets, the checks, the writer's buffers, and the compiler's process.
@@ -21,7 +22,7 @@ const LEAST_BODY_MEMORY: u64 = 1 << 20;
 pub struct MemoryLimit {
     /// Bytes.
     pub bytes: u64,
-    /// The file that says so: one of a control group, or `/proc/meminfo` for the machine itself.
+    /// The file that says so: one of a control group, `/proc/self/limits`, or `/proc/meminfo` for the machine itself.
     pub said_by: PathBuf,
 }
 
@@ -45,6 +46,7 @@ impl MemoryLimit {
     fn told_below(root: &Path) -> Option<Self> {
         let mut limits: Vec<_> = groups(root).iter().flat_map(|group| group.limits(root)).collect();
         limits.extend(machine(root));
+        limits.extend(address_space(root));
         limits.into_iter().min_by_key(|limit| limit.bytes)
     }
 }
@@ -56,6 +58,17 @@ fn machine(root: &Path) -> Option<MemoryLimit> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(MemoryLimit { bytes: kib.checked_mul(1_024)?, said_by })
+}
+
+/// What the process may have mapped, `ulimit -v` (`proc_pid_limits(5)`, `getrlimit(2)`): more than what it has of memory,
+/// so that what fits by this number is the most that may be there.
+fn address_space(root: &Path) -> Option<MemoryLimit> {
+    let said_by = PathBuf::from("/proc/self/limits");
+    let text = read(root, &said_by)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    // The soft limit comes first. "unlimited" is no number.
+    let bytes = line.split_whitespace().next()?.parse().ok().filter(|bytes| *bytes > 0)?;
+    Some(MemoryLimit { bytes, said_by })
 }
 
 /// A control group that the process is in, of a hierarchy that bounds memory.
@@ -171,6 +184,28 @@ mod tests {
 
     const CASES: &[Case] = &[
         ("no groups", "", "", &[], MACHINE.0, MACHINE.1),
+        (
+            "a limit on the address space",
+            "",
+            "",
+            &[(
+                "proc/self/limits",
+                "Max processes   64   64   processes\nMax address space   536870912   unlimited   bytes\n",
+            )],
+            512,
+            "/proc/self/limits",
+        ),
+        (
+            "none on the address space",
+            "",
+            "",
+            &[(
+                "proc/self/limits",
+                "Max address space         unlimited            unlimited            bytes\n",
+            )],
+            MACHINE.0,
+            MACHINE.1,
+        ),
         (
             "version 2",
             "0::/system.slice/probity.service\n",

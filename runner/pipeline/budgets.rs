@@ -1,5 +1,5 @@
 //! What a runner may take of its machine: what the user says, else what file descriptors and memory leave room for.
-//! Where memory is short, bodies get less of it first, then there are fewer probes in flight.
+//! Where memory is short, bodies get a quarter of it, and as many probes are in flight as another quarter has room for.
 
 use crate::fetch::{
     DEFAULT_BODY_MEMORY, DEFAULT_IDLE_CONNECTIONS, DEFAULT_SPARE_CONNECTIONS, FetcherConfig, MemoryLimit,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_shrink_before_probes_and_the_user_has_the_last_word() {
+    fn bodies_and_probes_get_a_quarter_each_and_the_user_has_the_last_word() {
         // Descriptors for so many probes, MiB of memory, the user's bytes and probes; MiB of bodies, probes, whether
         // memory is told to be limited.
         let cases = [

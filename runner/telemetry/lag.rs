@@ -1,5 +1,8 @@
 //! Whether the I/O threads come to their turn: a watch that wants to be woken every 20 ms, and tells how late it was.
 //!
+//! It sees the threads as a whole: as long as one of them is free, it wakes there. And it sees a delay from the moment on
+//! at which it wants to be woken: one of 40 ms in any case, one of 20 ms where it fell so.
+//!
 //! Where other programs, or the runner itself, keep the threads from running, what a probe measures is the runner's
 //! delay as much as the target's. Rows of such moments say so (`runner_overloaded`), and stalls are counted and logged.
 
@@ -69,14 +72,15 @@ impl Lag {
         LagWatch(spawn("lag", async move { shared.watch().await }))
     }
 
-    /// Whether the I/O threads were held up for 20 ms or more at any moment from `since` to now.
+    /// Whether the watch was woken 20 ms late or more at any moment from `since` to now.
     pub fn was_overloaded(&self, since: Instant) -> bool {
         let Shared { clock, next_ns, until_ns, .. } = &*self.0;
+        // Before the other: whoever sees the watch gone on sees as well what it has found.
+        let next = next_ns.load(Ordering::Acquire);
         if until_ns.load(Ordering::Relaxed) > self.0.offset(since) {
             return true;
         }
         // The watch itself may not have had its turn yet.
-        let next = next_ns.load(Ordering::Relaxed);
         next != NONE && self.0.offset(clock.now()) >= next.saturating_add(OVERLOADED.as_nanos() as u64)
     }
 
@@ -100,7 +104,7 @@ impl Shared {
         let mut logged: Option<Instant> = None;
         loop {
             let wanted = self.clock.now() + EVERY;
-            self.next_ns.store(self.offset(wanted), Ordering::Relaxed);
+            self.next_ns.store(self.offset(wanted), Ordering::Release);
             sleep_until(wanted).await;
             let now = self.clock.now();
             let late = now.saturating_duration_since(wanted);

@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent / "FIGURES.md"
 TITLE = "# Figures\n\nWritten by the benchmarks beside this file, each its own section, with `--write`.\n"
 # The order on the page, whichever benchmark ran last.
-ORDER = ("price", "sustained", "scale", "growth", "parts")
+ORDER = ("price", "sustained", "soak", "scale", "growth", "parts")
 
 
 def machine() -> str:

@@ -5,7 +5,8 @@
 //! runs at the same time, `tls` makes one with a full handshake and verification (`--ca FILE`, `--name NAME`).
 //! `--rate N` begins N requests a second, in one go every 5 ms, as Probity does; without it each task asks again as soon
 //! as it has its answer, and the threads never sleep.
-//! Prints `{"requests": …, "cpu": …}`: seconds of CPU, user and system. `tests/bench/price.py` asks.
+//! Prints `{"requests": …, "cpu": …, "took": …}`: seconds of CPU, user and system, and of the clock.
+//! `tests/bench/price.py` asks.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -50,7 +51,7 @@ struct Plan {
 
 fn main() {
     let plan = Arc::new(Plan::read());
-    let before = cpu();
+    let (before, begun) = (cpu(), std::time::Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -67,7 +68,8 @@ fn main() {
             });
         }
     });
-    println!("{{\"requests\": {}, \"cpu\": {:.6}}}", plan.requests, cpu() - before);
+    let (cpu, took) = (cpu() - before, begun.elapsed().as_secs_f64());
+    println!("{{\"requests\": {}, \"cpu\": {cpu:.6}, \"took\": {took:.3}}}", plan.requests);
 }
 
 impl Plan {
@@ -76,6 +78,11 @@ impl Plan {
         let must = |name: &str| argument(name).expect(name);
         let mode = std::env::args().nth(1).expect("fresh, reuse or tls");
         assert!(["fresh", "reuse", "tls"].contains(&mode.as_str()), "fresh, reuse or tls, not {mode}");
+        let rate = argument("--rate").map(|rate| rate.parse().unwrap());
+        assert!(
+            rate.is_none() || mode != "reuse",
+            "--rate is for connections that are made for each request"
+        );
         let targets = std::fs::read_to_string(must("--targets")).unwrap();
         Self {
             is_fresh: mode != "reuse",
@@ -83,7 +90,7 @@ impl Plan {
             targets: targets.lines().map(|line| line.parse().unwrap()).collect(),
             requests: must("--requests").parse().unwrap(),
             concurrency: must("--concurrency").parse().unwrap(),
-            rate: argument("--rate").map(|rate| rate.parse().unwrap()),
+            rate,
             begun: AtomicUsize::new(0),
         }
     }

@@ -14,7 +14,7 @@ is counted with the function that calls it. A first run compiles and freezes the
 valgrind too, so that the code is for the CPU that valgrind shows, and in the program itself, since valgrind does not
 follow into the process that plugins are otherwise compiled in: HIDE keeps the program from finding itself.
 
-Not counted: the journal, HTTPS, redirects, retries, the kernel. The baseline is of the dev profile, and says nothing
+Not counted: the one sandbox that bundled checks share (these begin from a snapshot each), the journal, HTTPS, redirects, retries, the kernel. The baseline is of the dev profile, and says nothing
 about optimised code.
 
     tests/bench/instructions.py [--binary PATH] [--bless] [--profile] [--self-test]

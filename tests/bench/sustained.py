@@ -41,10 +41,12 @@ def main():
     parser.add_argument("--seconds", type=int, default=300, help="how long it is held (300)")
     parser.add_argument("--search", action="store_true", help="look for the highest rate that is held, and hold that")
     parser.add_argument("--search-seconds", type=int, default=20, help="how long a run of the search is (20)")
-    parser.add_argument("--soak", action="store_true", help=f"{SOAK:,} probes at {SOAK_RATE:,} a second")
+    parser.add_argument("--soak", action="store_true", help=f"{SOAK:,} probes at {SOAK_RATE:,} a second, whatever else is said")
     parser.add_argument("--checks", type=int, choices=fleet.CHECKS, default=3, help="bundled checks (3)")
     options, duckdb = fleet.arguments(parser)
     if options.soak:
+        if options.search:
+            parser.error("--soak has a rate of its own: leave --search away")
         options.rate, options.seconds = SOAK_RATE, SOAK / SOAK_RATE
     with workplace("sustained") as (folder, site):
         bench = Bench(options, duckdb, folder, site)

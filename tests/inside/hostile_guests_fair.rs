@@ -95,6 +95,24 @@ async fn w20_a_slow_plugin_on_all_targets_does_not_hold_up_another_pipeline() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_thread_naps_does_not_wait_behind_what_is_slow() {
+    let bench = Bench::new();
+    let (slow, quick) = (slow(&bench).await, set(&bench, "quick", Guest::default()));
+    let pool = CheckPool::start(PoolSettings { threads: 2, queue: 8 }, &bench.clock).unwrap();
+    // From now on one thread naps, and finds what comes by itself; the other one sleeps until it is called.
+    assert_passed(&pool.judge(&quick, observed(b""), bench.in_time()).await);
+    let both: Vec<_> = (0..2)
+        .map(|_| probity::telemetry::spawn("judge", pool.judge(&slow, observed(b""), bench.in_time())))
+        .collect();
+    let are_both_at_work = || pool.stats().running == 2;
+    until(|| are_both_at_work() || both.iter().any(tokio::task::JoinHandle::is_finished)).await;
+    assert!(are_both_at_work(), "one thread did both");
+    for answer in both {
+        assert_passed(&answer.await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn w20_a_pipeline_that_is_full_takes_no_places_of_another() {
     let bench = Bench::new();
     let (slow, quick) = (slow(&bench).await, set(&bench, "quick", Guest::default()));

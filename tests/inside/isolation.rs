@@ -226,6 +226,12 @@ async fn checks_with_other_limits_or_of_others_do_not_share_a_sandbox() {
     let (plain, less) = (Limits::default(), Limits { memory_bytes: 8 << 20, ..Limits::default() });
     assert!(shares(vec![check("a", plain, Isolation::Auto), check("b", plain, Isolation::Auto)]));
     assert!(!shares(vec![check("a", plain, Isolation::Auto), check("b", less, Isolation::Auto)]));
+    for odd in 0..3 {
+        let of = |place: usize| if place == odd { less } else { plain };
+        let three = ["a", "b", "c"].iter().enumerate();
+        let three = three.map(|(place, name)| check(name, of(place), Isolation::Auto)).collect();
+        assert!(shares(three), "two are alike, whichever is not ({odd})");
+    }
     assert!(!shares(vec![check("a", plain, Isolation::Auto), check("b", plain, Isolation::Configure)]));
     let theirs = Arc::new(Plugin::load(&bench.engine, bundled("status").unwrap()).unwrap());
     let theirs = ConfiguredCheck::new(&theirs, CheckSpec { name: "b".into(), ..spec() }).unwrap();

@@ -2,7 +2,7 @@
 //! of it, and fewer are in flight.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,6 +29,8 @@ struct Group {
     folder: PathBuf,
     /// The file with the limit.
     limit: &'static str,
+    /// The file that keeps what is beyond it from being swapped away, where there is swap, and its text.
+    swap: (&'static str, usize),
     /// The file with the most that was used.
     peak: &'static str,
 }
@@ -38,26 +40,44 @@ impl Group {
     fn or_leave_out(test: &str) -> Option<Self> {
         // Version 1, version 2.
         let kinds = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max", "memory.peak"),
+            (
+                "/sys/fs/cgroup/memory",
+                "memory.limit_in_bytes",
+                ("memory.memsw.limit_in_bytes", MEMORY),
+                "memory.max_usage_in_bytes",
+            ),
+            ("/sys/fs/cgroup", "memory.max", ("memory.swap.max", 0), "memory.peak"),
         ];
         let mut reasons = Vec::new();
-        for (mount, limit, peak) in kinds {
+        for (mount, limit, swap, peak) in kinds {
             let folder = PathBuf::from(format!("{mount}/probity-test-{}", std::process::id()));
             if let Err(error) = fs::create_dir(&folder) {
                 reasons.push(format!("{mount}: {error}"));
                 continue;
             }
-            let group = Self { folder, limit, peak };
-            // Opened, not made: where it is no control group, there is no such file.
-            let file = fs::OpenOptions::new().write(true).open(group.folder.join(limit));
-            match file.and_then(|mut file| file.write_all(MEMORY.to_string().as_bytes())) {
+            let group = Self { folder, limit, swap, peak };
+            match group.limit() {
                 Ok(()) => return Some(group),
                 Err(error) => reasons.push(format!("{mount}, {limit}: {error}")),
             }
         }
         say_left_out(test, &format!("no control group can be made: {}", reasons.join("; ")));
         None
+    }
+
+    fn limit(&self) -> io::Result<()> {
+        // Opened, not made: where it is no control group, there is no such file.
+        let write = |file: &str, text: usize| {
+            let mut file = fs::OpenOptions::new().write(true).open(self.folder.join(file))?;
+            file.write_all(text.to_string().as_bytes())
+        };
+        write(self.limit, MEMORY)?;
+        let (file, text) = self.swap;
+        match write(file, text) {
+            // The kernel counts no swap.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written,
+        }
     }
 
     /// `command` within the group.
@@ -179,6 +199,9 @@ fn r3_ten_thousand_targets_stay_within_little_memory() {
     told(group.limit);
     told("memory_mib=256");
     told("body_memory_mib=64");
+    let in_flight =
+        finished.stderr.split("in_flight=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    assert!(in_flight.unwrap().parse::<usize>().unwrap() <= 256, "{}", finished.stderr);
     let rows = project.rows();
     rows.expect_whole();
     assert_eq!(rows.probes.len(), TARGETS, "rows");

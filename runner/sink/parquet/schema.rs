@@ -232,7 +232,7 @@ table! {
         cert_chain_not_after: Time, "us since the Unix epoch, UTC", "earliest end of validity in the chain presented";
         checks_total: Int, "", "verdicts of the attempt";
         checks_failed: Int, "", "verdicts with status fail";
-        runner_overloaded: Flag, "", "whether the runner's own threads were held up for 20 ms or more meanwhile: its delays are in the phases";
+        runner_overloaded: Flag, "", "whether the runner's own threads came to their turn 20 ms late or more meanwhile: its delays are in the phases";
     }
 }
 
