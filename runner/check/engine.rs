@@ -17,7 +17,7 @@ use super::limits::{MEMORY_BYTES_MAX, STACK_BYTES, TABLE_ELEMENTS};
 use super::sandbox::Call;
 use super::ticker::{Ticker, Ticking};
 
-/// Instances at one time: one for each check thread, the others for loading. They cost nothing ahead.
+/// Instances at one time: one or two for each check thread, the others idle or for loading. They cost nothing ahead.
 const INSTANCES: u32 = 512;
 /// Memory slots, 54 GiB of address space: two for each of up to 64 check threads (one holds the instance that checks of a
 /// response share, also while another check runs in its own), 48 for idle `reuse` instances, 16 for loading. On most

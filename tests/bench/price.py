@@ -61,6 +61,8 @@ TLS_SERVER = """
   }}
 """
 FROZEN = "a check starts from its snapshot from now on"
+# How long the floor is measured at a rate.
+PACED_SECONDS = 5
 PYTHON_PEERS = ("pycurl", "aiohttp", "requests")
 
 
@@ -329,11 +331,9 @@ class Bench:
 
     def paced(self, mode, case):
         rate = self.options.rate_of(case)
-        took = self.floor(mode, 5 * rate, "paced", ["--rate", rate])
-        if took * HELD > 5:
-            # Late requests are made in a row, which is cheaper.
-            print(f"paced {mode}: starved: {took:.1f} s for 5 s of requests", file=sys.stderr)
-        self.paces[f"paced {mode}"].append(5 / took)
+        took = self.floor(mode, PACED_SECONDS * rate, "paced", ["--rate", rate])
+        # Below its rate, late requests are made in a row, which is cheaper.
+        self.paces[f"paced {mode}"].append(PACED_SECONDS / took)
 
     def floor(self, mode, requests, kind="floor", more=()):
         targets = self.folder / ("tls.txt" if mode == "tls" else "plain.txt")
